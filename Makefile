@@ -1,0 +1,33 @@
+# Every target makes its own virtual environment from pinned versions; only Python and pip are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check lint slow benchmarks clean
+
+demo: .venv/installed ## meta-train an agent on bandits and write its report
+	$(BIN)/quickstudy train rl2 bandit
+
+test: .venv/installed ## the tests, without those that train for minutes
+	$(BIN)/pytest -q
+
+check: ## exactly what CI runs
+	bash .ci/run
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+slow: .venv/installed ## learning runs and checks that take minutes
+	$(BIN)/pytest -q -m slow
+
+benchmarks: .venv/installed ## speed, as ratios in one run; results in benchmarks/results
+	$(BIN)/python benchmarks/throughput.py
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,338 @@
+"""The command line: train, resume, evaluate, compare, report, list.
+
+AGENT, ENV and OUTER are registry names or a user's own `package.module:Name` or `file.py:Name`; the
+options of each command are the fields of frozen dataclasses. Bad input is one line on stderr and
+exit code 2; a run that cannot go on, 1; an interrupt, 130, after saving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from quickstudy.arguments import option, parse
+from quickstudy.errors import InputError, RunError, unknown
+from quickstudy.experiment import Experiment
+from quickstudy.types import TrialShape
+
+USAGE = """usage: quickstudy COMMAND …
+
+  train AGENT ENV [options]      meta-train an agent on a task family, evaluate it, write a report
+  resume DIR [options]           go on with a training from its last checkpoint
+  evaluate DIR [options]         measure a trained agent on held-out tasks …
+  evaluate AGENT ENV [options]   … or one that needs no training
+  compare DIR… [options]         several runs side by side
+  report DIR                     write the run's report.html again
+  list [agents|envs|outers|presets] [--json]
+
+`quickstudy COMMAND … --help` lists the options; for train and evaluate name AGENT and ENV first:
+`quickstudy train rl2 bandit --help`."""
+
+Wandb = Literal["off", "online", "offline"]
+Unprefixed = tyro.conf.arg(name="")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Meta-train an agent on a task family."""
+
+    experiment: Annotated[Experiment, Unprefixed]
+    out: str | None = None
+    """The run directory, which must be new; by default one is made in runs/."""
+    wandb: Wandb = "off"
+    """Log to Weights & Biases too."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the evaluation as one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeOptions:
+    """Go on with a training from its last checkpoint."""
+
+    wandb: Wandb = "off"
+    """Log to Weights & Biases too."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the evaluation as one JSON object and nothing else on standard output."""
+    allow_code: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Import the agent or environment from the file or package outside quickstudy that the run names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateRunOptions:
+    """Measure a trained agent on held-out tasks."""
+
+    trial: TrialShape
+    num_tasks: int
+    """Held-out tasks."""
+    seed: int = 0
+    """Of the held-out tasks."""
+    checkpoint: str = "last"
+    """last, best (on validation tasks) or the number of updates of a kept checkpoint."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+    save: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Make this the evaluation that the run directory and its report hold."""
+    allow_code: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Import the agent or environment from the file or package outside quickstudy that the run names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure an agent as it is first made: a classical learner, an untrained network."""
+
+    agent: Any
+    env: Any
+    trial: TrialShape = TrialShape()
+    num_tasks: int = 1000
+    """Held-out tasks."""
+    seed: int = 0
+    """Of the held-out tasks."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """Several runs side by side."""
+
+    out: str | None = None
+    """Write the comparison as one HTML file, which must be new."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """No options."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListOptions:
+    """What there is."""
+
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command -> the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _show_warning
+    try:
+        return _run(arguments)
+    except InputError as error:
+        _say(str(error))
+        return 2
+    except RunError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt as error:
+        _say(str(error) or "stopped")
+        return 128 + getattr(error, "signal_number", 2)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from quickstudy import __version__
+
+        print(f"quickstudy {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    split = next((i for i, a in enumerate(rest) if a.startswith("-")), len(rest))
+    positional, options = rest[:split], rest[split:]
+    if not positional and options[:1] in (["-h"], ["--help"]) and name != "list":
+        print(USAGE)
+        return 0
+    COMMANDS[name](positional, options)
+    return 0
+
+
+def _train(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.presets import preset
+    from quickstudy.train import train
+
+    agent, env = _expect(positional, "train AGENT ENV", 2)
+    outer, arguments = option(arguments, "--outer")
+    prog = f"quickstudy train {agent} {env}"
+    options = parse(TrainOptions(preset(agent, env, outer)), arguments, prog)
+    out = Path(options.out) if options.out is not None else _new_directory(options.experiment)
+    result = train(options.experiment, out, wandb=options.wandb)
+    _finish(result, options.json)
+
+
+def _resume(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.train import resume
+
+    (directory,) = _expect(positional, "resume DIR", 1)
+    options = parse(ResumeOptions(), arguments, f"quickstudy resume {directory}")
+    _finish(resume(directory, wandb=options.wandb, allow_code=options.allow_code), options.json)
+
+
+def _evaluate(positional: list[str], arguments: list[str]) -> None:
+    if len(positional) == 2:
+        evaluation, as_json = _evaluate_new(*positional, arguments)
+    else:
+        (directory,) = _expect(positional, "evaluate DIR, or evaluate AGENT ENV", 1)
+        evaluation, as_json = _evaluate_run(directory, arguments)
+    _print_evaluation(evaluation, as_json)
+
+
+def _evaluate_new(agent: str, env: str, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    from quickstudy.evaluation import evaluate
+    from quickstudy.presets import preset
+
+    tuned = preset(agent, env)
+    defaults = EvaluateOptions(tuned.agent, tuned.env, tuned.trial, tuned.num_test_tasks)
+    options = parse(defaults, arguments, f"quickstudy evaluate {agent} {env}")
+    _check_sample(options.num_tasks, options.seed)
+    evaluation = evaluate(
+        options.agent, options.env, options.trial, num_tasks=options.num_tasks, seed=options.seed
+    )
+    return evaluation, options.json
+
+
+def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    from quickstudy.run import EVALUATION, Run, write_json
+    from quickstudy.session import load
+
+    run = Run.open(directory, allow_code="--allow-code" in arguments)
+    defaults = EvaluateRunOptions(run.experiment.trial, run.experiment.num_test_tasks)
+    options = parse(defaults, arguments, f"quickstudy evaluate {directory}")
+    _check_sample(options.num_tasks, options.seed)
+    loaded = load(directory, checkpoint=_checkpoint(options.checkpoint), allow_code=options.allow_code)
+    evaluation = loaded.evaluate(num_tasks=options.num_tasks, seed=options.seed, trial=options.trial)
+    if options.save:
+        write_json(run.directory / EVALUATION, evaluation)
+        _write_report(run.directory)
+    return evaluation, options.json
+
+
+def _compare(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.reporting import compare_page, load_summary
+    from quickstudy.run import Run, write_text
+    from quickstudy.tables import print_comparison
+
+    if not positional:
+        raise InputError("compare: got no run; expected compare DIR…")
+    options = parse(CompareOptions(), arguments, "quickstudy compare DIR…")
+    if options.out is not None and Path(options.out).exists():
+        raise InputError(f"out: {options.out!r} exists; expected a new file")
+    summaries = [load_summary(Run.locate(directory)) for directory in positional]
+    print_comparison(summaries)
+    if options.out is not None:
+        write_text(Path(options.out), compare_page(summaries))
+        print(f"comparison: {options.out}")
+
+
+def _report(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.run import Run
+
+    (directory,) = _expect(positional, "report DIR", 1)
+    parse(NoOptions(), arguments, f"quickstudy report {directory}")
+    print(_write_report(Run.locate(directory)))
+
+
+def _list(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.tables import listing, print_listing
+
+    options = parse(ListOptions(), arguments, "quickstudy list")
+    kinds = ("agents", "envs", "outers", "presets")
+    for kind in positional:
+        if kind not in kinds:
+            raise unknown("list", kind, kinds)
+    chosen = {kind: listing(kind) for kind in positional or kinds}
+    if options.json:
+        print(json.dumps(chosen, indent=2))
+    else:
+        print_listing(chosen)
+
+
+COMMANDS: dict[str, Callable[[list[str], list[str]], None]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "report": _report,
+    "list": _list,
+}
+
+
+def _finish(trained: Any, as_json: bool) -> None:
+    """Write the report of a finished training and print what it found."""
+    report = _write_report(trained.directory)
+    _print_evaluation(trained.evaluation, as_json)
+    where = sys.stderr if as_json else sys.stdout
+    print(f"run: {trained.directory}   trained in {trained.seconds:.1f} s", file=where)
+    print(f"report: {report}", file=where)
+
+
+def _write_report(directory: Path) -> Path:
+    from quickstudy.reporting import load_summary, report_page
+    from quickstudy.run import REPORT, write_text
+
+    path = directory / REPORT
+    write_text(path, report_page(load_summary(directory)))
+    return path
+
+
+def _print_evaluation(evaluation: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        # The drawn examples are for the report; a program has no use for them.
+        print(json.dumps({name: value for name, value in evaluation.items() if name != "examples"}))
+        return
+    from quickstudy.tables import print_evaluation
+
+    print_evaluation(evaluation)
+
+
+def _expect(positional: list[str], usage: str, count: int) -> list[str]:
+    if len(positional) != count:
+        got = " ".join(positional) or "nothing"
+        raise InputError(f"arguments: got {got}; expected quickstudy {usage}, options after them")
+    return positional
+
+
+def _check_sample(num_tasks: int, seed: int) -> None:
+    if num_tasks < 2:
+        raise InputError(f"num_tasks: got {num_tasks}; expected at least 2")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed: got {seed}; expected between 0 and 2**32 - 1")
+
+
+def _checkpoint(text: str) -> Any:
+    if text in ("last", "best"):
+        return text
+    if not text.isdigit():
+        raise InputError(f"checkpoint: got {text!r}; expected last, best or a number of updates")
+    return int(text)
+
+
+def _new_directory(experiment: Experiment) -> Path:
+    """runs/AGENT-ENV-seedN, with a number behind it where that exists."""
+    names = experiment.names
+    plain = "-".join(names[kind].rpartition(":")[2] for kind in ("agent", "env"))
+    first = Path("runs") / f"{plain}-seed{experiment.seed}"
+    candidates = (first if i == 1 else first.with_name(f"{first.name}-{i}") for i in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    _say(f"warning: {message}")
+
+
+def _say(text: str) -> None:
+    print(f"quickstudy: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

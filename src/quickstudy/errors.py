@@ -1,0 +1,45 @@
+"""Errors that are told to a person in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something a user gave is wrong; the message names the field, the value and what would be right.
+
+    The command line prints it as one line and exits with code 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run cannot go on (a full disk, updates that are not finite); the last good checkpoint is kept.
+
+    The command line prints it as one line and exits with code 1.
+    """
+
+
+def wrong(field: str, value: Any, expected: str) -> InputError:
+    """The one form in which bad values are reported."""
+    return InputError(f"{field}: got {value!r}; expected {expected}")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """An unknown name, with the nearest right one where there is one near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"{kind}: unknown name {name!r}; {hint}")
+
+
+def require(owner: Any, **rules: tuple[bool, str]) -> None:
+    """Check the fields of a configuration in its `__post_init__`.
+
+    `require(self, num_arms=(self.num_arms >= 1, "at least 1"))` raises `InputError` for the
+    first rule that does not hold.
+    """
+    for field, (holds, expected) in rules.items():
+        if not holds:
+            raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), expected)

@@ -1,0 +1,245 @@
+"""The only evaluation: held-out tasks, adaptation curves, intervals, and the references beside them.
+
+Every agent, classical learners included, lives through the same trials in the same tasks with the
+same keys; intervals are 95% bootstrap intervals over tasks. The result is a dictionary that JSON can
+hold, with the whole protocol in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from quickstudy import keys, references
+from quickstudy.compilation import use_compilation_cache
+from quickstudy.experiment import to_dict
+from quickstudy.fingerprint import environment_fingerprint, versions
+from quickstudy.maths.statistics import Interval, interquartile_mean, mean_interval, standard_error
+from quickstudy.registry import name_of
+from quickstudy.rollout import collect, episode_returns, episode_sums, sample_tasks
+from quickstudy.types import Array, Key, PyTree, Transition, Trials, TrialShape
+
+# Steps held in memory at a time, and the fewest and most tasks of a batch.
+BATCH_STEPS, MIN_BATCH, MAX_BATCH = 2**20, 16, 4096
+OPTIMUM = "bayes-optimal"
+NUM_EXAMPLES, MAX_EXAMPLE_STEPS = 3, 200
+
+
+class Returns(NamedTuple):
+    """What was earned in n held-out tasks."""
+
+    episodes: np.ndarray
+    """[n, (K+1) E]: the return of each successive episode, mean over streams."""
+    success: np.ndarray | None
+    """[n]: the share of streams whose last episode succeeded at any time."""
+
+    @property
+    def total(self) -> np.ndarray:
+        """[n]: the undiscounted return of the whole trial."""
+        return self.episodes.sum(axis=1)
+
+
+def held_out(env: Any) -> Any:
+    """The family's test split, where it has one."""
+    return _split(env, "test")
+
+
+def training_split(env: Any) -> Any:
+    """The family's train split, where it has one."""
+    return _split(env, "train")
+
+
+def measure(
+    agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, key: Key
+) -> Returns:
+    """Live through one trial in each of `num_tasks` tasks, in batches of one compiled shape."""
+    size = max(MIN_BATCH, min(MAX_BATCH, BATCH_STEPS // trial.steps_per_task(env)))
+    size = min(size, num_tasks)
+    batches = []
+    for start in range(0, num_tasks, size):
+        # The last batch starts earlier rather than being shorter: one shape, one compilation.
+        first = min(start, num_tasks - size)
+        episodes, success = _measure_batch(agent, env, trial, size, meta_params, key, first)
+        skip = start - first
+        batches.append((np.asarray(episodes)[skip:], None if success is None else np.asarray(success)[skip:]))
+    success = None if batches[0][1] is None else np.concatenate([s for _, s in batches])
+    return Returns(np.concatenate([e for e, _ in batches]).astype(np.float64), success)
+
+
+def evaluate(
+    agent: Any,
+    env: Any,
+    trial: TrialShape | None = None,
+    meta_params: PyTree = None,
+    *,
+    num_tasks: int = 1000,
+    seed: int = 0,
+    checkpoint: int | None = None,
+) -> dict[str, Any]:
+    """Measure an agent on held-out tasks, beside the references -> the evaluation as a dictionary.
+
+    `meta_params=None` takes the agent as it is first made (a classical learner, an untrained net).
+    `checkpoint` is the number of updates behind `meta_params`, for the protocol.
+    """
+    use_compilation_cache()
+    trial = trial or TrialShape()
+    env = held_out(env)
+    key = keys.branch(seed, keys.TEST)
+    if meta_params is None:
+        meta_params = initial_params(agent, env, trial, seed)
+    returns = measure(agent, env, trial, meta_params, num_tasks, key)
+    others = _measure_references(env, trial, num_tasks, key, seed)
+    exact = references.optimum(env, trial)
+    total = mean_interval(returns.total)
+    gain = _gain(returns)
+    return {
+        "agent": name_of("agent", type(agent)),
+        "env": name_of("env", type(env)),
+        "num_tasks": num_tasks,
+        "seed": seed,
+        "episodes": _curve(returns),
+        "total": {**_interval(total), "standard_error": standard_error(returns.total)},
+        "success": None if returns.success is None else _interval(mean_interval(returns.success)),
+        "gain": None if gain is None else _interval(gain),
+        "verdict": _verdict(returns, total, gain, others["random"], exact),
+        "references": _reference_entries(others, exact),
+        "optimum_gap_percent": None if exact is None else _gap(total, float(exact.sum())),
+        "protocol": {
+            "agent": to_dict(agent, "agent"),
+            "env": to_dict(env, "env"),
+            "trial": to_dict(trial),
+            "num_tasks": num_tasks,
+            "seed": seed,
+            "checkpoint": checkpoint,
+            "interval": "95%, percentile bootstrap over tasks, 1000 resamples",
+            "total": "undiscounted return of the whole trial, mean over streams",
+            "success": "share of last episodes that succeeded at any time",
+            "versions": versions(),
+            "fingerprint": environment_fingerprint(env),
+        },
+        "examples": examples(agent, env, trial, meta_params, key),
+    }
+
+
+def initial_params(agent: Any, env: Any, trial: TrialShape, seed: int) -> PyTree:
+    """The meta-parameters with which a training from this seed begins."""
+    return agent.init(env, trial, keys.branch(seed, keys.INIT))
+
+
+def examples(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, key: Key) -> list[dict[str, Any]]:
+    """The first held-out trials step by step, for drawings: the first stream of every phase."""
+    trials = jax.device_get(_collect(agent, env, trial, NUM_EXAMPLES, meta_params, key, 0))
+    return [_example(env, jax.tree.map(lambda x, i=i: x[i], trials._replace(key=None))) for i in range(NUM_EXAMPLES)]
+
+
+def _split(env: Any, split: str) -> Any:
+    import dataclasses
+
+    return dataclasses.replace(env, split=split) if hasattr(env, "split") else env
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _collect(
+    agent: Any, env: Any, trial: TrialShape, size: int, meta_params: PyTree, key: Key, first: Array | int
+) -> Trials:
+    task_keys, trial_keys = keys.per_task(key, first + jnp.arange(size))
+    return collect(agent, env, trial, meta_params, sample_tasks(env, task_keys), trial_keys)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _measure_batch(
+    agent: Any, env: Any, trial: TrialShape, size: int, meta_params: PyTree, key: Key, first: Array | int
+) -> tuple[Array, Array | None]:
+    phases = _collect(agent, env, trial, size, meta_params, key, first).phases
+    returns = episode_returns(phases, trial.num_episodes).mean(axis=2)
+    episodes = returns.reshape(size, -1)
+    if phases.success is None:
+        return episodes, None
+    succeeded = episode_sums(phases.success, phases, trial.num_episodes)[:, -1, :, -1] > 0
+    return episodes, succeeded.mean(axis=1)
+
+
+def _measure_references(env: Any, trial: TrialShape, num_tasks: int, key: Key, seed: int) -> dict[str, Returns]:
+    agents = references.reference_agents(env)
+    return {
+        name: measure(agent, env, trial, initial_params(agent, env, trial, seed), num_tasks, key)
+        for name, agent in agents.items()
+    }
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return {name: float(value) for name, value in interval._asdict().items()}
+
+
+def _curve(returns: Returns) -> list[dict[str, float]]:
+    means, middle = mean_interval(returns.episodes), interquartile_mean(returns.episodes)
+    return [
+        {"mean": float(m), "iqm": float(q), "low": float(low), "high": float(high)}
+        for m, q, low, high in zip(means.mean, middle, means.low, means.high, strict=True)
+    ]
+
+
+def _reference_entries(others: dict[str, Returns], exact: np.ndarray | None) -> dict[str, Any]:
+    entries = {
+        name: {**_interval(mean_interval(returns.total)), "exact": False, "episodes": _curve(returns)}
+        for name, returns in others.items()
+    }
+    if exact is not None:
+        curve = [{"mean": float(x), "iqm": float(x), "low": float(x), "high": float(x)} for x in exact]
+        value = float(exact.sum())
+        entries[OPTIMUM] = {"mean": value, "low": value, "high": value, "exact": True, "episodes": curve}
+    return entries
+
+
+def _gain(returns: Returns) -> Interval | None:
+    """Last minus first episode, paired by task; None for a trial of one episode."""
+    if returns.episodes.shape[1] < 2:
+        return None
+    return mean_interval(returns.episodes[:, -1] - returns.episodes[:, 0])
+
+
+def _gap(total: Interval, best: float) -> dict[str, float]:
+    """How far below the optimum, in per cent of it."""
+    mean, high, low = (100 * (best - float(x)) / abs(best) if best else math.nan for x in total)
+    return {"mean": mean, "low": low, "high": high}
+
+
+def _verdict(
+    returns: Returns, total: Interval, gain: Interval | None, random: Returns, exact: np.ndarray | None
+) -> dict[str, Any]:
+    """One sentence that a reader can trust: learned is True only where the intervals say so."""
+    above = mean_interval(returns.total - random.total)
+    said = f"{total.mean:.4g} [{total.low:.4g}, {total.high:.4g}] over the trial"
+    if above.low <= 0:
+        text = f"Learned nothing: {said} is not above a random agent's {random.total.mean():.4g}."
+        return {"learned": False, "text": text}
+    if gain is None or gain.low <= 0:
+        text = f"Does not adapt: {said} is above a random agent's {random.total.mean():.4g}, but the last"
+        return {"learned": False, "text": f"{text} episode of a trial is not better than the first."}
+    text = f"Learned to learn: {said}, and the last episode is worth {gain.mean:+.3g} more than the first"
+    if exact is not None:
+        gap = _gap(total, float(exact.sum()))["mean"]
+        return {"learned": True, "text": f"{text}; {gap:.2g}% below the best possible {exact.sum():.4g}."}
+    return {"learned": True, "text": f"{text}; a random agent earns {random.total.mean():.4g}."}
+
+
+def _example(env: Any, trial: Trials) -> dict[str, Any]:
+    phases = jax.tree.map(lambda x: x[:, 0], trial.phases)
+    steps: list[dict[str, Any]] = []
+    episode = -1
+    for phase in range(phases.reward.shape[0]):
+        recorded: Transition = jax.tree.map(lambda x, phase=phase: x[phase], phases)
+        for t in np.flatnonzero(recorded.mask):
+            episode += int(recorded.timestep.first[t])
+            action, reward = np.asarray(recorded.action[t]).tolist(), float(recorded.reward[t])
+            steps.append({"episode": episode, "action": action, "reward": reward})
+    return {
+        "task": env.describe(trial.task) if hasattr(env, "describe") else "",
+        "labels": env.action_labels(trial.task) if hasattr(env, "action_labels") else None,
+        "steps": steps[:MAX_EXAMPLE_STEPS],
+    }

@@ -1,0 +1,132 @@
+"""An experiment: everything that a training is made of, as one frozen dataclass that JSON can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from quickstudy.errors import InputError, require, unknown, wrong
+from quickstudy.registry import Kind, name_of, resolve
+from quickstudy.types import TrialShape
+
+PARTS: tuple[Kind, ...] = ("agent", "env", "outer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What `train` takes, the command line builds and a run directory stores."""
+
+    agent: Any
+    """The agent; see `quickstudy list agents`."""
+    env: Any
+    """The task family; see `quickstudy list envs`."""
+    outer: Any
+    """The outer loop; see `quickstudy list outers`."""
+    trial: TrialShape = TrialShape()
+    num_tasks: int = 1024
+    """N, the fresh tasks of one update."""
+    num_updates: int = 400
+    seed: int = 0
+    """The root of every random key."""
+    log_every: int = 10
+    """Updates between two lines of metrics; they run as one compiled call."""
+    evaluate_every: int = 50
+    """Updates between two evaluations on validation tasks, each with a checkpoint."""
+    num_validation_tasks: int = 1000
+    """Tasks of an evaluation during the training."""
+    num_test_tasks: int = 1000
+    """Held-out tasks of the evaluation at the end."""
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            num_tasks=(self.num_tasks >= 1, "at least 1"),
+            num_updates=(self.num_updates >= 0, "0 or more"),
+            seed=(0 <= self.seed < 2**32, "between 0 and 2**32 - 1"),
+            log_every=(self.log_every >= 1, "at least 1"),
+            evaluate_every=(self.evaluate_every >= 1, "at least 1"),
+            num_validation_tasks=(self.num_validation_tasks >= 2, "at least 2"),
+            num_test_tasks=(self.num_test_tasks >= 2, "at least 2"),
+        )
+        if self.outer is not None and not getattr(self.agent, "meta_learned", True):
+            name = name_of("agent", type(self.agent))
+            raise InputError(f"agent: {name!r} has nothing to meta-train; use `quickstudy evaluate {name} ENV`")
+        parts = getattr(self.outer, "num_minibatches", 1)
+        if self.num_tasks % parts:
+            raise wrong("num_tasks", self.num_tasks, f"a multiple of outer.num_minibatches, {parts}")
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps of one update."""
+        return self.num_tasks * self.trial.steps_per_task(self.env)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The registry names of agent, env and outer."""
+        parts = {kind: getattr(self, kind) for kind in PARTS}
+        return {kind: name_of(kind, type(part)) for kind, part in parts.items() if part is not None}
+
+
+def to_dict(value: Any, kind: Kind | None = None) -> Any:
+    """A dataclass as plain JSON values; agent, env and outer carry their name as `type`."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return list(value) if isinstance(value, tuple) else value
+    fields = {f.name: to_dict(getattr(value, f.name), _kind(f.name)) for f in dataclasses.fields(value) if f.init}
+    return fields if kind is None else {"type": name_of(kind, type(value)), **fields}
+
+
+def from_dict(data: dict[str, Any], allow_code: bool = False) -> Experiment:
+    """Read what `to_dict` wrote; raises `InputError` naming the field that is wrong."""
+    data = dict(data)
+    for kind in PARTS:
+        part = data.get(kind)
+        if part is None and kind == "outer":
+            continue
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise wrong(kind, part, "an object with a field 'type'")
+        cls = resolve(kind, part["type"], allow_code)
+        data[kind] = build(cls, {k: v for k, v in part.items() if k != "type"}, kind)
+    data["trial"] = build(TrialShape, data.get("trial", {}), "trial")
+    return build(Experiment, data, "experiment")
+
+
+def build(cls: type, values: dict[str, Any], where: str) -> Any:
+    """A dataclass from JSON values whose names and types are checked."""
+    if not isinstance(values, dict):
+        raise wrong(where, values, "an object")
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name, value in values.items():
+        if name not in names:
+            raise unknown(f"{where} field", name, names)
+        if not _fits(value, hints[name]):
+            raise wrong(f"{where}.{name}", value, f"of type {getattr(hints[name], '__name__', hints[name])}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _kind(field: str) -> Kind | None:
+    return next((kind for kind in PARTS if kind == field), None)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of an annotated type; annotations outside JSON's types are let through."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if hint is bool or hint is type(None) or hint is str:
+        return isinstance(value, hint)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if origin is tuple:
+        return isinstance(value, list | tuple)
+    return True

@@ -1,0 +1,24 @@
+"""One tree of random keys below a seed; each branch has one use, so train and test tasks never meet."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from quickstudy.types import Array, Key
+
+INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT = range(6)
+
+
+def branch(seed: int, use: int) -> Key:
+    """The key of one use below a seed."""
+    return jax.random.fold_in(jax.random.key(seed), use)
+
+
+def per_task(key: Key, indices: Array) -> tuple[Key, Key]:
+    """Keys for the tasks with these numbers [n] -> (to sample them, to live in them), [n] each.
+
+    They depend on the number of the task alone, not on how many there are.
+    """
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(jnp.asarray(indices))
+    return keys[:, 0], keys[:, 1]

@@ -1,0 +1,78 @@
+"""Where metrics go: metrics.csv, TensorBoard events, and Weights & Biases on request."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from quickstudy.errors import InputError
+from quickstudy.experiment import Experiment, to_dict
+from quickstudy.run import EVENTS, METRICS, MetricsLog, Run, with_disk_errors
+
+COLUMNS = ("update", "env_steps", "seconds", "steps_per_second", "return",
+           "eval_return", "eval_low", "eval_high", "skipped")  # fmt: skip
+
+
+class Loggers:
+    """All loggers of one training; without a run directory there are none but Weights & Biases."""
+
+    def __init__(
+        self, experiment: Experiment, run: Run | None, start: int, wandb: Literal["off", "online", "offline"]
+    ):
+        self._steps_per_update = experiment.steps_per_update
+        self.seconds_before = 0.0
+        self._csv: MetricsLog | None = None
+        self._events = self._wandb = None
+        if run is not None:
+            self._csv = MetricsLog(run.directory / METRICS, COLUMNS, start)
+            self.seconds_before = self._csv.last_seconds
+            self._events = with_disk_errors(_event_writer, str(run.directory / EVENTS), start)
+        self._last_seconds = self.seconds_before
+        if wandb != "off":
+            self._wandb = _wandb_run(experiment, run, wandb)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._events is not None:
+            self._events.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def row(self, update: int, seconds: float, num_updates: int, skipped: int) -> dict[str, float]:
+        """The columns that every line has."""
+        per_update = self._steps_per_update
+        elapsed, self._last_seconds = seconds - self._last_seconds, seconds
+        return {
+            "update": update,
+            "env_steps": update * per_update,
+            "seconds": round(seconds, 3),
+            "steps_per_second": round(num_updates * per_update / max(elapsed, 1e-9)),
+            "skipped": skipped,
+        }
+
+    def write(self, row: dict[str, Any]) -> None:
+        values = {name: value for name, value in row.items() if name not in ("update", "env_steps")}
+        if self._csv is not None:
+            self._csv.write(row)
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, row["env_steps"])
+            with_disk_errors(self._events.flush)
+        if self._wandb is not None:
+            self._wandb.log(values, step=row["env_steps"])
+
+
+def _event_writer(directory: str, start: int) -> Any:
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(directory, purge_step=start or None)
+
+
+def _wandb_run(experiment: Experiment, run: Run | None, mode: Any) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise InputError("wandb: the package is not installed; pip install 'quickstudy[wandb]'") from error
+    directory = None if run is None else str(run.directory)
+    return wandb.init(project="quickstudy", dir=directory, mode=mode, config=to_dict(experiment))

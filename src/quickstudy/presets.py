@@ -1,0 +1,61 @@
+"""Tuned defaults for pairs of an agent and a task family; each was measured, see `benchmarks/results`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from quickstudy.experiment import Experiment, build
+from quickstudy.registry import resolve
+from quickstudy.types import TrialShape
+
+
+class Preset(NamedTuple):
+    outer: str
+    """Registry name of the outer loop."""
+    summary: str
+    agent_fields: dict[str, Any] = {}
+    env_fields: dict[str, Any] = {}
+    outer_fields: dict[str, Any] = {}
+    trial_fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    """Of the experiment itself."""
+
+
+FALLBACK = Preset(outer="ppo", summary="defaults that were tuned for nothing in particular")
+
+PRESETS: dict[tuple[str, str], Preset] = {
+    ("rl2", "bandit"): Preset(
+        outer="ppo",
+        summary="Bernoulli bandits of up to about 20 pulls, near the exact optimum in under a minute",
+        outer_fields={
+            "learning_rate": 6e-3,
+            "discount": 1.0,
+            "gae_lambda": 0.3,
+            "entropy_coefficient": 0.05,
+            "final_entropy_coefficient": 0.0,
+        },
+        fields={"num_tasks": 2048, "num_updates": 500, "num_test_tasks": 10_000},
+    ),
+}
+
+
+def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
+    """The experiment of a pair with its tuned defaults, where there are any.
+
+    An outer loop other than the preset's own starts from its own defaults. Classical learners, which
+    nothing can meta-train, get no outer loop.
+    """
+    tuned = PRESETS.get((agent, env), FALLBACK)
+    agent_class, env_class = resolve("agent", agent), resolve("env", env)
+    outer_name = outer or tuned.outer
+    outer_value = None
+    if outer is not None or getattr(agent_class, "meta_learned", True):
+        fields = tuned.outer_fields if outer_name == tuned.outer else {}
+        outer_value = build(resolve("outer", outer_name), fields, "outer")
+    return Experiment(
+        agent=build(agent_class, tuned.agent_fields, "agent"),
+        env=build(env_class, tuned.env_fields, "env"),
+        outer=outer_value,
+        trial=TrialShape(**tuned.trial_fields),
+        **tuned.fields,
+    )

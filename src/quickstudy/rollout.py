@@ -1,0 +1,283 @@
+"""Collect trials, and replay them as a differentiable function of the meta-parameters.
+
+    collect:  init_task → [ roll S streams for T steps → adapt ] × K → roll S streams for T steps
+    replay:   the same walk over what was recorded, with the recorded keys, and no environment
+
+`collect` is one scan over time of batched steps over N × S streams. Work that only some steps need
+(resets, the value behind a time limit) stands in a branch that is taken when any stream needs it:
+a branch on the batch, not a select in every step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, Trials, TrialShape
+
+
+class _Stream(NamedTuple):
+    """What the scan over time carries, [N, S, ...]."""
+
+    state: PyTree
+    timestep: TimeStep
+    memory: PyTree
+    step_in_episode: Array
+    episode: Array
+
+
+def sample_tasks(env: Any, keys: Key) -> PyTree:
+    """One task for each of the keys [N]."""
+    return jax.vmap(env.sample_task)(keys)
+
+
+def collect(
+    agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, tasks: PyTree, keys: Key
+) -> Trials:
+    """Let the agent live through one trial in each task; `tasks` [N, ...], `keys` [N].
+
+    A trial depends on its own task and key alone, so a batch equals a loop over its members.
+    """
+    task_params = jax.vmap(lambda key: agent.init_task(meta_params, _init_key(key)))(keys)
+
+    def roll(task_params: PyTree, phase: Array | int) -> Transition:
+        stream_keys = jax.vmap(lambda key: _stream_keys(key, phase, trial.num_streams))(keys)
+        return _roll(agent, env, trial, meta_params, task_params, tasks, stream_keys)
+
+    def roll_and_adapt(task_params: PyTree, phase: Array) -> tuple[PyTree, Transition]:
+        transitions = roll(task_params, phase)
+        adapt_keys = jax.vmap(lambda key: _adapt_key(key, phase))(keys)
+        task_params = jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(
+            meta_params, task_params, transitions, adapt_keys
+        )
+        return task_params, transitions
+
+    return Trials(tasks, keys, _with_phases(trial.num_adapts, 1, roll_and_adapt, roll, task_params))
+
+
+def replay(agent: Any, meta_params: PyTree, trials: Trials) -> Output:
+    """What the agent says of every recorded step, [N, K+1, S, T]; differentiable in `meta_params`."""
+
+    def replay_one(key: Key, phases: Transition) -> Output:
+        num_phases, num_streams = phases.reward.shape[:2]
+
+        def roll(task_params: PyTree, phase: Array | int) -> Output:
+            timesteps = jax.tree.map(lambda x: x[phase], phases.timestep)
+            stream_keys = _stream_keys(key, phase, num_streams)
+            return jax.vmap(lambda steps, key: _unroll(agent, meta_params, task_params, steps, key))(
+                timesteps, stream_keys
+            )
+
+        def roll_and_adapt(task_params: PyTree, phase: Array) -> tuple[PyTree, Output]:
+            transitions = jax.tree.map(lambda x: x[phase], phases)
+            output = roll(task_params, phase)
+            return agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase)), output
+
+        task_params = agent.init_task(meta_params, _init_key(key))
+        return _with_phases(num_phases - 1, 0, roll_and_adapt, roll, task_params)
+
+    return jax.vmap(replay_one)(trials.key, trials.phases)
+
+
+def adapted(agent: Any, meta_params: PyTree, trials: Trials, num_adapts: int) -> PyTree:
+    """The `task_params` [N, ...] after the first `num_adapts` adaptations of the recorded trials."""
+
+    def one(key: Key, phases: Transition) -> PyTree:
+        task_params = agent.init_task(meta_params, _init_key(key))
+        for phase in range(num_adapts):
+            transitions = jax.tree.map(lambda x, phase=phase: x[phase], phases)
+            task_params = agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase))
+        return task_params
+
+    return jax.vmap(one)(trials.key, trials.phases)
+
+
+def episode_index(transitions: Transition) -> Array:
+    """The number, from 0, of the episode that each step belongs to; the last axis is T."""
+    return jnp.cumsum(transitions.timestep.first.astype(jnp.int32), axis=-1) - 1
+
+
+def episode_sums(values: Array, transitions: Transition, num_episodes: int) -> Array:
+    """Sum values [..., T] within each of the first `num_episodes` episodes, [..., E]."""
+    member = jax.nn.one_hot(episode_index(transitions), num_episodes, dtype=jnp.float32)
+    return jnp.einsum("...t,...te->...e", values.astype(jnp.float32), member)
+
+
+def episode_returns(transitions: Transition, num_episodes: int) -> Array:
+    """The undiscounted return of each of the first `num_episodes` episodes, [..., E]."""
+    return episode_sums(transitions.reward, transitions, num_episodes)
+
+
+def _roll(
+    agent: Any,
+    env: Any,
+    trial: TrialShape,
+    meta_params: PyTree,
+    task_params: PyTree,
+    tasks: PyTree,
+    stream_keys: Key,
+) -> Transition:
+    """One phase of N × S streams -> Transition [N, S, T, ...]; `stream_keys` [N, S]."""
+    def act_one(task_params: PyTree, memory: PyTree, timestep: TimeStep, key: Key) -> tuple[Output, PyTree]:
+        return agent.step(meta_params, task_params, memory, timestep, key)
+
+    def remember_one(task_params: PyTree, _: Array) -> PyTree:
+        return agent.init_memory(meta_params, task_params)
+
+    act, remember = _over_streams(act_one), _over_streams(remember_one)
+    env_step, env_reset = _over_streams(env.step), _over_streams(env.reset)
+    key_at = jax.vmap(jax.vmap(_step_keys, in_axes=(0, None)), in_axes=(0, None))
+    sample = jax.vmap(jax.vmap(lambda policy, key: policy.sample(key)))
+    log_prob = jax.vmap(jax.vmap(lambda policy, action: policy.log_prob(action)))
+
+    def body(stream: _Stream, t: Array) -> tuple[_Stream, Transition]:
+        k_agent, k_sample, k_env, k_value, k_reset = key_at(stream_keys, t)
+        output, memory = act(task_params, stream.memory, stream.timestep, k_agent)
+        action = sample(output.policy, k_sample)
+        state, outcome = env_step(tasks, stream.state, action, k_env)
+
+        reward = outcome.reward.astype(jnp.float32)
+        step_in_episode = stream.step_in_episode + 1
+        terminated = outcome.terminated
+        truncated = (step_in_episode >= env.max_steps) & ~terminated
+        done = terminated | truncated
+
+        next_value = jax.lax.cond(
+            truncated.any(),
+            lambda: jnp.where(
+                truncated,
+                act(
+                    task_params,
+                    memory,
+                    TimeStep(outcome.observation, action, reward, jnp.zeros_like(done)),
+                    k_value,
+                )[0].value,
+                0.0,
+            ),
+            lambda: jnp.zeros_like(output.value),
+        )
+        state, observation = jax.lax.cond(
+            done.any(),
+            lambda: _select(done, env_reset(tasks, k_reset), (state, outcome.observation)),
+            lambda: (state, outcome.observation),
+        )
+        transition = Transition(
+            timestep=stream.timestep,
+            action=action,
+            reward=reward,
+            next_observation=outcome.observation,
+            terminated=terminated,
+            truncated=truncated,
+            success=outcome.success,
+            mask=stream.episode < trial.num_episodes,
+            log_prob=log_prob(output.policy, action),
+            value=output.value,
+            next_value=next_value,
+            extras=output.extras,
+        )
+        stream = _Stream(
+            state=state,
+            timestep=TimeStep(observation, action, reward, done),
+            memory=memory,
+            step_in_episode=jnp.where(done, 0, step_in_episode),
+            episode=stream.episode + done.astype(jnp.int32),
+        )
+        return stream, transition
+
+    stream = _start(env, remember, env_reset, task_params, tasks, stream_keys)
+    _, transitions = jax.lax.scan(body, stream, jnp.arange(trial.num_steps(env)))
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), transitions)
+
+
+def _start(
+    env: Any, remember: Any, env_reset: Any, task_params: PyTree, tasks: PyTree, stream_keys: Key
+) -> _Stream:
+    """Every stream at the first step of its first episode."""
+    shape = stream_keys.shape
+    state, observation = env_reset(tasks, jax.vmap(jax.vmap(_reset_key))(stream_keys))
+    space = env.action_space
+    timestep = TimeStep(
+        observation=observation,
+        action=jnp.zeros((*shape, *space.shape), jax.dtypes.canonicalize_dtype(space.dtype)),
+        reward=jnp.zeros(shape, jnp.float32),
+        first=jnp.ones(shape, bool),
+    )
+    zero = jnp.zeros(shape, jnp.int32)
+    return _Stream(state, timestep, remember(task_params, zero), zero, zero)
+
+
+def _unroll(agent: Any, meta_params: PyTree, task_params: PyTree, timesteps: TimeStep, key: Key) -> Output:
+    """One recorded stream, timesteps [T] -> Output [T]: by the parallel form where there is one."""
+    memory = agent.init_memory(meta_params, task_params)
+    if hasattr(agent, "unroll"):
+        return agent.unroll(meta_params, task_params, memory, timesteps)
+
+    def body(memory: PyTree, step: tuple[TimeStep, Array]) -> tuple[PyTree, Output]:
+        timestep, t = step
+        output, memory = agent.step(meta_params, task_params, memory, timestep, _step_keys(key, t)[0])
+        return memory, output
+
+    return jax.lax.scan(body, memory, (timesteps, jnp.arange(timesteps.reward.shape[0])))[1]
+
+
+def _with_phases(num_adapts: int, axis: int, roll_and_adapt: Any, roll: Any, task_params: PyTree) -> PyTree:
+    """K phases that end in an adaptation, then the query, stacked on `axis`."""
+    if num_adapts == 0:
+        return jax.tree.map(lambda x: jnp.expand_dims(x, axis), roll(task_params, 0))
+    task_params, support = jax.lax.scan(roll_and_adapt, task_params, jnp.arange(num_adapts))
+    query = roll(task_params, num_adapts)
+    return jax.tree.map(
+        lambda s, q: jnp.concatenate([jnp.moveaxis(s, 0, axis), jnp.expand_dims(q, axis)], axis), support, query
+    )
+
+
+def _over_streams(function: Any) -> Any:
+    """Batch over N tasks and, inside, over S streams that share the task's first argument."""
+
+    def batched(per_task: PyTree, *per_stream: PyTree) -> PyTree:
+        inner = jax.vmap(function, in_axes=(None, *(0 for _ in per_stream)))
+        return jax.vmap(inner)(per_task, *per_stream)
+
+    return batched
+
+
+def _select(mask: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
+    """Choose leaf by leaf, with a mask [N, S] over leaves [N, S, ...]."""
+
+    def choose(true: Array, false: Array) -> Array:
+        wide = mask.reshape(mask.shape + (1,) * (true.ndim - mask.ndim))
+        return jnp.where(wide, true, false)
+
+    return jax.tree.map(choose, if_true, if_false)
+
+
+# The tree of random keys below a trial's key. Every key is made from its place in the trial, so that
+# `replay` finds the ones that `collect` used.
+
+
+def _init_key(key: Key) -> Key:
+    return jax.random.fold_in(key, 0)
+
+
+def _phase_key(key: Key, phase: Array | int) -> Key:
+    return jax.random.fold_in(key, phase + 1)
+
+
+def _adapt_key(key: Key, phase: Array | int) -> Key:
+    return jax.random.fold_in(_phase_key(key, phase), 0)
+
+
+def _stream_keys(key: Key, phase: Array | int, num_streams: int) -> Key:
+    return jax.random.split(jax.random.fold_in(_phase_key(key, phase), 1), num_streams)
+
+
+def _reset_key(key: Key) -> Key:
+    return jax.random.fold_in(key, 0)
+
+
+def _step_keys(key: Key, t: Array) -> tuple[Key, Key, Key, Key, Key]:
+    """Of a stream's step t: for the agent, its action, the environment, a value behind a cut, a reset."""
+    k_agent, k_sample, k_env, k_value, k_reset = jax.random.split(jax.random.fold_in(key, t + 1), 5)
+    return k_agent, k_sample, k_env, k_value, k_reset

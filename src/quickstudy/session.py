@@ -1,0 +1,137 @@
+"""A trained agent in somebody else's loop: NumPy in, NumPy out, no JAX knowledge needed.
+
+    session = quickstudy.load("runs/rl2-bandit").session(seed=0)
+    session.new_task()
+    action = session.act(observation, first=True)
+    while …:
+        observation, reward, … = step(action)
+        action = session.act(observation, reward=reward, first=episode_begins)
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from quickstudy import keys
+from quickstudy.compilation import use_compilation_cache
+from quickstudy.errors import InputError, wrong
+from quickstudy.evaluation import evaluate
+from quickstudy.experiment import Experiment
+from quickstudy.fingerprint import check_fingerprint
+from quickstudy.run import Run
+from quickstudy.train import init_state
+from quickstudy.types import Key, PyTree, TimeStep, TrialShape
+
+
+class Session:
+    """One agent that lives through one task after another."""
+
+    def __init__(self, agent: Any, env: Any, meta_params: PyTree, seed: int = 0):
+        self._agent, self._env, self._meta_params = agent, env, meta_params
+        self._observation_space, self._action_space = env.observation_space, env.action_space
+        self._key = keys.branch(seed, keys.SESSION)
+        self._num_tasks = 0
+        self.new_task()
+
+    def new_task(self) -> None:
+        """Forget the task: the next `act` opens the first episode of a new one."""
+        self._task_key = jax.random.fold_in(self._key, self._num_tasks)
+        self._num_tasks += 1
+        self._num_steps = 0
+        self._task_params = self._agent.init_task(self._meta_params, jax.random.fold_in(self._task_key, 0))
+        self._memory = self._agent.init_memory(self._meta_params, self._task_params)
+        space = self._action_space
+        self._action = jnp.zeros(space.shape, jax.dtypes.canonicalize_dtype(space.dtype))
+
+    def act(
+        self, observation: Any, reward: float = 0.0, first: bool = False, greedy: bool = False
+    ) -> np.ndarray:
+        """The agent's next action.
+
+        `reward` is what the last action earned (also when it ended an episode); `first` says that
+        `observation` opens an episode. `greedy` takes the policy's mode instead of a sample.
+        Raises `InputError` where the observation is not one of the environment's space.
+        """
+        observation = np.asarray(observation, self._observation_space.dtype)
+        if not self._observation_space.contains(observation[()]):
+            raise wrong("observation", observation.tolist(), f"an element of {self._observation_space}")
+        if not np.isfinite(reward):
+            raise wrong("reward", reward, "a finite number")
+        at_start = self._num_steps == 0
+        timestep = TimeStep(
+            observation=jnp.asarray(observation),
+            action=self._action,
+            reward=jnp.float32(0.0 if at_start else reward),
+            first=jnp.asarray(first or at_start),
+        )
+        self._num_steps += 1
+        key = jax.random.fold_in(self._task_key, self._num_steps)
+        self._action, self._memory = _act(
+            self._agent, greedy, self._meta_params, self._task_params, self._memory, timestep, key
+        )
+        return np.asarray(self._action)
+
+
+class Loaded:
+    """A trained agent from a run directory."""
+
+    def __init__(self, experiment: Experiment, meta_params: PyTree, update: int):
+        self.experiment, self.meta_params, self.update = experiment, meta_params, update
+
+    def session(self, seed: int = 0) -> Session:
+        """The agent, for somebody else's loop."""
+        return Session(self.experiment.agent, self.experiment.env, self.meta_params, seed)
+
+    def evaluate(
+        self, *, num_tasks: int | None = None, seed: int = 0, trial: TrialShape | None = None
+    ) -> dict[str, Any]:
+        """Measure it on held-out tasks; see `quickstudy.evaluate`."""
+        return evaluate(
+            self.experiment.agent,
+            self.experiment.env,
+            trial or self.experiment.trial,
+            self.meta_params,
+            num_tasks=num_tasks or self.experiment.num_test_tasks,
+            seed=seed,
+            checkpoint=self.update,
+        )
+
+
+def load(
+    directory: Path | str, *, checkpoint: int | Literal["last", "best"] = "last", allow_code: bool = False
+) -> Loaded:
+    """The trained agent in a run directory; raises `InputError` where there is none that fits.
+
+    `allow_code=True` lets a run of somebody's own `file.py:Name` import that file.
+    """
+    use_compilation_cache()
+    run = Run.open(directory, allow_code)
+    step = run.best_step() if checkpoint == "best" else None if checkpoint == "last" else checkpoint
+    restored = run.restore(init_state(run.experiment), step)
+    run.close()
+    if restored is None:
+        raise InputError(f"checkpoint: none in {str(directory)!r} yet; expected a run that was trained")
+    state, record = restored
+    check_fingerprint(record["fingerprint"], run.experiment.env)
+    return Loaded(run.experiment, state.outer.meta_params, int(state.update))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _act(
+    agent: Any,
+    greedy: bool,
+    meta_params: PyTree,
+    task_params: PyTree,
+    memory: PyTree,
+    timestep: TimeStep,
+    key: Key,
+) -> tuple[jax.Array, PyTree]:
+    k_agent, k_sample = jax.random.split(key)
+    output, memory = agent.step(meta_params, task_params, memory, timestep, k_agent)
+    return output.policy.mode() if greedy else output.policy.sample(k_sample), memory

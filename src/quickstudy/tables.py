@@ -1,0 +1,86 @@
+"""Tables on the terminal: one evaluation, several runs, what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quickstudy.presets import PRESETS
+from quickstudy.registry import REGISTRIES, resolve, summary
+
+
+def print_evaluation(evaluation: dict[str, Any]) -> None:
+    """The verdict, the adaptation curve and the references beside the agent."""
+    console = Console(soft_wrap=True)
+    console.print(evaluation["verdict"]["text"], highlight=False)
+    table = _table("", "return of a trial", "95% interval", "first episode", "last episode")
+    rows = [(evaluation["agent"], {**evaluation["total"], "episodes": evaluation["episodes"]})]
+    rows += list(evaluation["references"].items())
+    for name, entry in sorted(rows, key=lambda row: row[1]["mean"]):
+        interval = "exact" if entry.get("exact") else f"{entry['low']:.4g} … {entry['high']:.4g}"
+        curve = entry["episodes"]
+        style = "bold" if name == evaluation["agent"] and "standard_error" in entry else None
+        table.add_row(
+            name, f"{entry['mean']:.4g}", interval, _episode(curve, 0), _episode(curve, -1), style=style
+        )
+    console.print(table)
+    if evaluation["success"] is not None:
+        success = evaluation["success"]
+        console.print(f"success {success['mean']:.1%} [{success['low']:.1%}, {success['high']:.1%}]")
+    console.print(
+        f"{evaluation['num_tasks']} held-out tasks, seed {evaluation['seed']}", style="dim", highlight=False
+    )
+
+
+def print_comparison(summaries: list[Any]) -> None:
+    """One line a run."""
+    table = _table("run", "agent", "env", "return of a trial", "95% interval", "gain", "gap to best")
+    for run in summaries:
+        evaluation = run.evaluation
+        if evaluation is None:
+            names = (run.experiment.get(kind, {}).get("type", "?") for kind in ("agent", "env"))
+            table.add_row(run.name, *names, "not evaluated yet", "", "", "")
+            continue
+        total, gain, gap = (evaluation[name] for name in ("total", "gain", "optimum_gap_percent"))
+        table.add_row(
+            run.name,
+            evaluation["agent"],
+            evaluation["env"],
+            f"{total['mean']:.4g}",
+            f"{total['low']:.4g} … {total['high']:.4g}",
+            "" if gain is None else f"{gain['mean']:+.3g}",
+            "" if gap is None else f"{gap['mean']:.2g}%",
+        )
+    Console(soft_wrap=True).print(table)
+
+
+def listing(kind: str) -> list[dict[str, str]]:
+    """What there is of a kind: name and one sentence."""
+    if kind == "presets":
+        return [{"name": f"{a} {e}", "summary": preset.summary} for (a, e), preset in PRESETS.items()]
+    singular: Any = kind.removesuffix("s")
+    return [
+        {"name": name, "summary": summary(resolve(singular, name))} for name in sorted(REGISTRIES[singular])
+    ]
+
+
+def print_listing(listings: dict[str, list[dict[str, str]]]) -> None:
+    console = Console(soft_wrap=True)
+    for kind, entries in listings.items():
+        console.print(kind, style="bold")
+        width = max((len(entry["name"]) for entry in entries), default=0)
+        for entry in entries:
+            console.print(f"  {entry['name']:<{width}}  {entry['summary']}", highlight=False, markup=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="dim")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    return table
+
+
+def _episode(curve: list[dict[str, float]] | None, index: int) -> str:
+    return "" if not curve else f"{curve[index]['mean']:.3g}"
