@@ -1,6 +1,7 @@
 """Classical learners of Bernoulli bandits: they count what each arm paid, and choose by the counts alone.
 
-    s_a, f_a   successes and failures of arm a;   posterior Beta(1 + s_a, 1 + f_a), mean μ_a = (s_a + 1)/(s_a + f_a + 2)
+    s_a, f_a   successes and failures of arm a; the posterior is Beta(1 + s_a, 1 + f_a)
+    μ_a        its mean, (s_a + 1)/(s_a + f_a + 2)
 
     Thompson             argmax_a x_a,  x_a drawn from the posterior
     OptimisticThompson   argmax_a max(x_a, μ_a)
@@ -9,18 +10,22 @@
     EpsilonGreedy        the same, but with probability ε any arm
     Gittins              argmax_a λ(pulls left, s_a, f_a), the finite-horizon index of `gittins.py`
 
-A reward outside [0, 1] is clipped; one inside counts as that fraction of a success and the rest of a failure. A policy
-is uniform over the arms that tie, so the learners that draw nothing have no use for their key.
+A reward outside [0, 1] is clipped; one inside counts as that fraction of a success and the rest of a
+failure. A policy is uniform over the arms that tie, so the learners that draw nothing have no use for their
+key.
 
-Source: the baselines of Duan et al. 2016 (arXiv 1611.02779), section 3.1; Thompson 1933; May et al. 2012 (optimistic);
-Auer et al. 2002 (UCB1, whose counts start at 0); Whittle 1980 (the index).
-Differs from the paper (its authors' script is public), with the effect on Table 1, [n, k]:
-- The paper gives ties to the first arm; here they are broken at random, unless `first_of_ties`. Random is better: Greedy
-  at [100, 10] reaches 79.4 where the first arm gives 77.6 (published 77.1), at [100, 50] 80.2 against 77.6 (78.0).
-- Its "optimistic Thompson sampling" is another rule: of up to 20 posterior draws it follows the one of highest density.
-  That one reaches the published row; max(x, μ) reaches 6.0 at [10, 5] (6.5) and 76.2 at [100, 5] (77.9).
-- Its Gittins row uses the discounted index of an endless trial; the finite-horizon index earns more.
-- It tunes c and ε for each [n, k], on the 1000 instances that it reports.
+Source: the baselines of Duan et al. 2016 (arXiv 1611.02779), section 3.1; Thompson 1933; May et al. 2012
+(optimistic); Auer et al. 2002 (UCB1, whose counts start at 0); Whittle 1980 (the index).
+Differs from the paper, whose authors' script is public; [n, k] is the cell of its Table 1:
+- The paper gives ties to the first arm. Here any of them may be pulled, unless `first_of_ties`, and that is
+  better: Greedy earns 79.1 instead of 77.6 at [100, 10] (published 77.1), 80.2 instead of 78.0 at [100, 50]
+  (78.0).
+- Its "optimistic Thompson sampling" is another rule: of up to 20 posterior draws it follows the one of the
+  highest density, which does give the published row. max(x, μ) earns 5.97 at [10, 5] (6.5) and 75.9 at
+  [100, 5] (77.9), little more than Thompson sampling where there are many arms.
+- Its Gittins row is the discounted index of an endless trial, the best of four discounts; the
+  finite-horizon index earns more (83.5 against 82.8 at [100, 10]).
+- It tunes c and ε in each cell, on the 1000 instances that it reports; ε = 0 is among its values.
 """
 
 from __future__ import annotations
@@ -40,8 +45,8 @@ from quickstudy.references.gittins import gittins_indices, position
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, TrialShape
 
 TIE = 1e-6
-"""Scores this near are equal: above the rounding of a quotient on any device, below the distance of the means of two
-different counts, which is 4e-6 at 500 pulls."""
+"""Scores this near are equal: above the rounding of a quotient on any device, below the least distance of two
+posterior means, which is 4e-6 after 500 pulls."""
 
 NEVER = -1e9
 """The logit of an arm that is not chosen; finite, so that no difference of two of them is a NaN."""
@@ -132,11 +137,11 @@ class OptimisticThompson(_Counter):
 
 @dataclasses.dataclass(frozen=True)
 class UCB1(_Counter):
-    """The arm of the highest upper confidence bound (Auer et al. 2002), with the prior counts of Duan et al. 2016."""
+    """The arm of the highest upper confidence bound (Auer et al. 2002)."""
 
     exploration: float = 0.2
-    """c; 1 is Auer's. Of the paper's grid 0, 0.1, …, 1 the best is 0.1 or 0.2 at 10 pulls (equal within .02), and 0.2 at
-    100 and 500 pulls with 5, 10 and 50 arms."""
+    """c; 1 is Auer's. Of the paper's grid 0, 0.1, …, 1 the best with 5, 10 and 50 arms is 0.1 at 10 pulls
+    (6.657 with 5 arms, where 0.2 earns 6.642) and 0.2 at 100 and 500."""
 
     def __post_init__(self) -> None:
         require(self, exploration=(self.exploration >= 0.0, "0 or more"))
@@ -177,7 +182,10 @@ class EpsilonGreedy(_Counter):
 
 @dataclasses.dataclass(frozen=True)
 class Gittins(_Counter):
-    """The arm of the highest finite-horizon index: near Bayes-optimal; the horizon is the trial's T.
+    """The arm of the highest finite-horizon index; the horizon is the trial's T.
+
+    It earns the Bayes-optimal 6.660, 6.714 and 6.714 at 10 pulls of 5, 10 and 50 arms, and with two arms and 100
+    pulls 64.912 of 64.918; making its table takes 38 s for 500 pulls.
 
     Fractional successes are rounded. After the horizon, and at the last pull, the index is the posterior mean.
     """

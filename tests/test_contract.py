@@ -1,0 +1,228 @@
+"""What must always hold, for every registered agent and outer loop, in a discrete and a continuous probe."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from quickstudy import keys, registry
+from quickstudy.errors import InputError
+from quickstudy.experiment import Experiment
+from quickstudy.outer.ppo import PPO
+from quickstudy.rollout import collect, replay, sample_tasks
+from quickstudy.train import _chunk, init_state, run_updates
+from quickstudy.types import TrialShape
+from tests.probes import ContinuousProbe, DiscreteProbe
+
+NUM_TASKS = 6
+TRIALS = {"memory": TrialShape(0, 1, 3), "adapting": TrialShape(2, 2, 2)}
+ENVS = {"discrete": DiscreteProbe(), "continuous": ContinuousProbe()}
+AGENTS = {name: registry.resolve("agent", name)() for name in registry.REGISTRIES["agent"]}
+META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
+OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIES["outer"]}
+# Bandit learners know discrete arms only.
+DISCRETE_ONLY = {"thompson", "optimistic-thompson", "ucb1", "epsilon-greedy", "greedy", "gittins"}
+PAIRS = [(a, e) for a in AGENTS for e in ENVS if not (a in DISCRETE_ONLY and e == "continuous")]
+LEARNED_PAIRS = [(a, e) for a, e in PAIRS if a in META_LEARNED]
+
+each_pair = pytest.mark.parametrize(("agent_name", "env_name"), PAIRS)
+each_learned_pair = pytest.mark.parametrize(("agent_name", "env_name"), LEARNED_PAIRS)
+each_trial = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
+each_outer = pytest.mark.parametrize("outer", OUTERS.values(), ids=OUTERS)
+
+
+# Compiled once for all tests: agents, environments and trial shapes are hashable values.
+live_in = jax.jit(collect, static_argnums=(0, 1, 2))
+replayed = jax.jit(replay, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def begin(agent, env, trial, key):
+    k_init, k_tasks = jax.random.split(key)
+    task_keys, trial_keys = keys.per_task(k_tasks, jnp.arange(NUM_TASKS))
+    return agent.init(env, trial, k_init), sample_tasks(env, task_keys), trial_keys
+
+
+@functools.cache
+def lived(agent_name, env_name, trial, seed=0):
+    """Meta-parameters and trials of one agent."""
+    agent, env = AGENTS[agent_name], ENVS[env_name]
+    meta_params, tasks, trial_keys = begin(agent, env, trial, jax.random.key(seed))
+    return meta_params, live_in(agent, env, trial, meta_params, tasks, trial_keys)
+
+
+def assert_same(a, b):
+    """Bit for bit, keys included."""
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(raw(x), raw(y)), a, b)
+
+
+def raw(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+@each_pair
+@each_trial
+def test_replay_reproduces_log_probs(agent_name, env_name, trial):
+    meta_params, trials = lived(agent_name, env_name, trial)
+    output = replayed(AGENTS[agent_name], meta_params, trials)
+    log_prob = output.policy.log_prob(trials.phases.action)
+    assert np.all(np.isfinite(trials.phases.log_prob))
+    np.testing.assert_allclose(log_prob, trials.phases.log_prob, atol=1e-5)
+    np.testing.assert_allclose(output.value, trials.phases.value, atol=1e-5)
+
+
+@each_pair
+def test_step_form_equals_sequence_form(agent_name, env_name):
+    """The probes end episodes at random times, so `first` comes at random times."""
+    agent = AGENTS[agent_name]
+    meta_params, trials = lived(agent_name, env_name, TRIALS["memory"])
+    first = np.asarray(trials.phases.timestep.first)
+    assert first.any(axis=-1).all()
+    if env_name == "discrete":
+        assert len({tuple(row) for row in first.reshape(NUM_TASKS, -1)}) > 1
+
+    stepwise = replayed(StepOnly(agent), meta_params, trials)
+    whole = replayed(agent, meta_params, trials)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), stepwise, whole)
+
+
+class StepOnly:
+    """An agent without its `unroll`."""
+
+    def __init__(self, agent):
+        for name in ("init", "init_task", "init_memory", "step", "adapt"):
+            setattr(self, name, getattr(agent, name))
+
+
+@each_pair
+@each_trial
+def test_same_key_same_trials(agent_name, env_name, trial):
+    first = lived(agent_name, env_name, trial)[1]
+    lived.cache_clear()
+    assert_same(first, lived(agent_name, env_name, trial)[1])
+    other = lived(agent_name, env_name, trial, seed=1)[1]
+    assert not np.array_equal(first.phases.reward, other.phases.reward)
+
+
+@each_pair
+@each_trial
+def test_batched_equals_looped(agent_name, env_name, trial):
+    agent, env = AGENTS[agent_name], ENVS[env_name]
+    meta_params, trials = lived(agent_name, env_name, trial)
+    for i in range(3):
+        task = jax.tree.map(lambda x, i=i: x[i : i + 1], trials.task)
+        alone = live_in(agent, env, trial, meta_params, task, trials.key[i : i + 1]).phases
+        batched = jax.tree.map(lambda x, i=i: x[i : i + 1], trials.phases)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone, batched)
+
+
+@each_pair
+def test_no_step_sees_the_future(agent_name, env_name):
+    """Step t's reward reaches the agent with time step t+1; nothing that it says before may change."""
+    agent = AGENTS[agent_name]
+    meta_params, trials = lived(agent_name, env_name, TRIALS["memory"])
+    timestep = trials.phases.timestep
+    t = 2
+    changed = timestep._replace(reward=timestep.reward.at[..., t + 1].add(1.0))
+    before = replayed(agent, meta_params, trials)
+    after = replayed(agent, meta_params, trials._replace(phases=trials.phases._replace(timestep=changed)))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_array_equal(a[:, :, :, : t + 1], b[:, :, :, : t + 1]), before, after
+    )
+    if agent_name in META_LEARNED:
+        assert not np.array_equal(before.value[..., t + 1], after.value[..., t + 1])
+
+
+@pytest.mark.parametrize("agent_name", sorted(DISCRETE_ONLY))
+def test_an_agent_that_cannot_act_says_so(agent_name):
+    with pytest.raises(InputError, match="action_space: got Box"):
+        AGENTS[agent_name].init(ContinuousProbe(), TRIALS["memory"], jax.random.key(0))
+
+
+@each_learned_pair
+@each_outer
+@each_trial
+def test_every_leaf_learns(agent_name, env_name, outer, trial):
+    """Each leaf of the meta-parameters gets a gradient and is changed by one update, and stays finite."""
+    agent = AGENTS[agent_name]
+    meta_params, trials = lived(agent_name, env_name, trial)
+    outer = small(outer)
+    state = outer.init(agent, meta_params, jax.random.key(1))
+    update = jax.jit(lambda state, trials: outer.update(agent, state, trials, jnp.float32(0.1), jax.random.key(2)))
+    state, metrics = update(state, trials)
+    assert all(np.isfinite(x) for x in metrics.values())
+    for (path, old), new in zip(
+        jax.tree_util.tree_leaves_with_path(meta_params), jax.tree.leaves(state.meta_params), strict=True
+    ):
+        assert np.isfinite(new).all(), path
+        assert not np.array_equal(old, new), f"{jax.tree_util.keystr(path)} did not change"
+
+
+@each_learned_pair
+@each_trial
+def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
+    agent, outer = AGENTS[agent_name], small(PPO())
+    meta_params, trials = lived(agent_name, env_name, trial)
+    batch = outer.batch(trials)
+    grads = jax.jit(jax.grad(lambda p: outer.loss(agent, p, batch, 0.1)[0]))(meta_params)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        assert np.abs(grad).max() > 0, f"{jax.tree_util.keystr(path)} has no gradient"
+
+
+@each_learned_pair
+@each_outer
+def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
+    experiment = Experiment(
+        AGENTS[agent_name], ENVS[env_name], small(outer), TRIALS["memory"], num_tasks=NUM_TASKS
+    )
+    state, _ = run_updates(experiment, init_state(experiment), 1)
+    traced = _chunk._cache_size()
+    state, _ = run_updates(experiment, state, 2)
+    run_updates(dataclasses.replace(experiment, seed=5, num_updates=7), state, 4)
+    assert _chunk._cache_size() == traced
+
+
+@each_learned_pair
+@each_trial
+def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
+    """Along random directions in float64, away from the parameters that lived the trials."""
+    agent, outer = AGENTS[agent_name], small(PPO())
+    with jax.enable_x64(True):
+        meta_params, trials = in_float64(lived(agent_name, env_name, trial))
+        batch = outer.batch(trials)
+        loss = jax.jit(lambda p: outer.loss(agent, p, batch, 0.1)[0])
+        point = shifted(meta_params, direction(meta_params, 0), 1e-2)
+        gradient = jax.jit(jax.grad(loss))(point)
+        for i in range(1, 4):
+            along = direction(meta_params, i)
+            exact = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, along)))
+            step = 1e-5
+            difference = (loss(shifted(point, along, step)) - loss(shifted(point, along, -step))) / (2 * step)
+            np.testing.assert_allclose(exact, difference, rtol=1e-5)
+
+
+def small(outer):
+    """An outer loop whose minibatches fit the tests' few tasks."""
+    return dataclasses.replace(outer, num_minibatches=2) if hasattr(outer, "num_minibatches") else outer
+
+
+def in_float64(tree):
+    def convert(x):
+        return jnp.asarray(x, jnp.float64) if x.dtype == jnp.float32 else x
+
+    return jax.tree.map(convert, tree)
+
+
+def direction(tree, seed):
+    leaves, structure = jax.tree.flatten(tree)
+    split = jax.random.split(jax.random.key(100 + seed), len(leaves))
+    return jax.tree.unflatten(
+        structure, [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(split, leaves, strict=True)]
+    )
+
+
+def shifted(tree, along, size):
+    return jax.tree.map(lambda x, d: x + size * d, tree, along)
