@@ -7,6 +7,7 @@ hold, with the whole protocol in it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import Any, NamedTuple
@@ -138,8 +139,6 @@ def examples(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, key: 
 
 
 def _split(env: Any, split: str) -> Any:
-    import dataclasses
-
     return dataclasses.replace(env, split=split) if hasattr(env, "split") else env
 
 
@@ -165,7 +164,7 @@ def _measure_batch(
 
 
 def _measure_references(env: Any, trial: TrialShape, num_tasks: int, key: Key, seed: int) -> dict[str, Returns]:
-    agents = references.reference_agents(env)
+    agents = references.reference_agents(env, trial)
     return {
         name: measure(agent, env, trial, initial_params(agent, env, trial, seed), num_tasks, key)
         for name, agent in agents.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 from quickstudy.errors import InputError
@@ -52,7 +53,8 @@ class Loggers:
         }
 
     def write(self, row: dict[str, Any]) -> None:
-        values = {name: value for name, value in row.items() if name not in ("update", "env_steps")}
+        measured = {name: value for name, value in row.items() if name not in ("update", "env_steps")}
+        values = {name: value for name, value in measured.items() if math.isfinite(value)}
         if self._csv is not None:
             self._csv.write(row)
         if self._events is not None:

@@ -34,7 +34,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "entropy_coefficient": 0.05,
             "final_entropy_coefficient": 0.0,
         },
-        fields={"num_tasks": 2048, "num_updates": 500, "num_test_tasks": 10_000},
+        fields={"num_tasks": 1024, "num_updates": 1000, "num_test_tasks": 10_000},
     ),
 }
 

@@ -89,7 +89,6 @@ def _load_file(kind: Kind, path: Path) -> ModuleType:
     return module
 
 
-def summary(cls: Any) -> str:
+def summary(cls: type) -> str:
     """The first sentence of a class's documentation, for lists."""
-    doc = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip()
-    return doc.split("\n\n")[0].replace("\n", " ")
+    return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")

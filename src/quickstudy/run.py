@@ -24,7 +24,7 @@ import numpy as np
 
 from quickstudy.errors import InputError, RunError
 from quickstudy.experiment import Experiment, from_dict, to_dict
-from quickstudy.fingerprint import environment_fingerprint, machine, versions
+from quickstudy.fingerprint import check_fingerprint, environment_fingerprint, machine, versions
 from quickstudy.types import PyTree
 
 EXPERIMENT, METRICS, EVALUATION, REPORT, CHECKPOINTS, EVENTS = (
@@ -98,7 +98,8 @@ class Run:
     def restore(self, template: PyTree, step: int | None = None) -> tuple[PyTree, dict[str, Any]] | None:
         """The newest readable state, or that of `step` -> (state, its record); None where there is none.
 
-        A damaged checkpoint is passed over for the one before, with a warning that says so.
+        A damaged checkpoint is passed over for the one before, with a warning that says so. Raises
+        `InputError` where the environment is not the one of the training, or no checkpoint can be read.
         """
         steps = sorted(self.checkpoints.all_steps(), reverse=True)
         if step is not None and step not in steps:
@@ -131,12 +132,14 @@ class Run:
     def _restore(self, template: PyTree, step: int) -> tuple[PyTree, dict[str, Any]]:
         import orbax.checkpoint as ocp
 
+        record = self.checkpoints.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+        check_fingerprint(record["fingerprint"], self.experiment.env)
         expected = to_arrays(template)
         abstract = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in expected.items()}
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         restored = self.checkpoints.restore(step, args=arguments)
         arrays = {k: np.asarray(v) for k, v in restored.state.items()}
-        return from_arrays(template, arrays), restored.meta
+        return from_arrays(template, arrays), record
 
 
 class MetricsLog:
@@ -260,8 +263,9 @@ def _checkpoint_manager(directory: Path) -> Any:
     from absl import logging as absl_logging
     from orbax.checkpoint import checkpoint_managers as policies
 
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    logging.getLogger("orbax").setLevel(logging.ERROR)
+    # What goes wrong is raised to us; Orbax's threads would print it a second time, as a traceback.
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("orbax").setLevel(logging.CRITICAL)
     keep = policies.AnyPreservationPolicy(
         [policies.LatestN(KEPT_CHECKPOINTS), policies.BestN(get_metric_fn=lambda m: m["return"], n=1)]
     )

@@ -23,7 +23,6 @@ from quickstudy.compilation import use_compilation_cache
 from quickstudy.errors import InputError, wrong
 from quickstudy.evaluation import evaluate
 from quickstudy.experiment import Experiment
-from quickstudy.fingerprint import check_fingerprint
 from quickstudy.run import Run
 from quickstudy.train import init_state
 from quickstudy.types import Key, PyTree, TimeStep, TrialShape
@@ -117,8 +116,7 @@ def load(
     run.close()
     if restored is None:
         raise InputError(f"checkpoint: none in {str(directory)!r} yet; expected a run that was trained")
-    state, record = restored
-    check_fingerprint(record["fingerprint"], run.experiment.env)
+    state, _ = restored
     return Loaded(run.experiment, state.outer.meta_params, int(state.update))
 
 

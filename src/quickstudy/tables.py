@@ -15,7 +15,7 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     """The verdict, the adaptation curve and the references beside the agent."""
     console = Console(soft_wrap=True)
     console.print(evaluation["verdict"]["text"], highlight=False)
-    table = _table("", "return of a trial", "95% interval", "first episode", "last episode")
+    table = _table("", "trial", "95% interval", "first episode", "last episode")
     rows = [(evaluation["agent"], {**evaluation["total"], "episodes": evaluation["episodes"]})]
     rows += list(evaluation["references"].items())
     for name, entry in sorted(rows, key=lambda row: row[1]["mean"]):
@@ -78,7 +78,7 @@ def print_listing(listings: dict[str, list[dict[str, str]]]) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="dim")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
     return table
 
 

@@ -25,7 +25,6 @@ from quickstudy.compilation import use_compilation_cache
 from quickstudy.errors import InputError, RunError, wrong
 from quickstudy.evaluation import evaluate, held_out, initial_params, measure, training_split
 from quickstudy.experiment import Experiment
-from quickstudy.fingerprint import check_fingerprint
 from quickstudy.loggers import Loggers
 from quickstudy.maths.statistics import mean_interval
 from quickstudy.progress import Goal, progress_display
@@ -182,8 +181,7 @@ def _start(experiment: Experiment, run: Run | None) -> tuple[TrainState, int]:
     state = init_state(experiment)
     restored = None if run is None else run.restore(state)
     if restored is not None:
-        state, record = restored
-        check_fingerprint(record["fingerprint"], experiment.env)
+        state, _ = restored
     mesh = device_mesh()
     if mesh is not None:
         state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
@@ -303,7 +301,7 @@ def _save(run: Run | None, update: int, state: TrainState, mean_return: float) -
 def _goal(experiment: Experiment) -> Goal:
     """What a random agent earns and what the best possible would: the ends of the progress line."""
     env, trial = held_out(experiment.env), experiment.trial
-    agent = references.reference_agents(env)["random"]
+    agent = references.reference_agents(env, trial)["random"]
     meta_params = initial_params(agent, env, trial, experiment.seed)
     key = keys.branch(experiment.seed, keys.VALIDATION)
     random = measure(agent, env, trial, meta_params, experiment.num_validation_tasks, key).total.mean()

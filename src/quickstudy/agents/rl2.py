@@ -33,7 +33,7 @@ class RL2Params(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class RL2:
-    """The agent of Duan et al. 2016."""
+    """RL² (Duan et al. 2016): a recurrent network whose memory is the learning algorithm."""
 
     hidden_size: int = 64
     """Units of the GRU."""

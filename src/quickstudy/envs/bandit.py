@@ -18,7 +18,7 @@ from quickstudy.types import Array, Key, Outcome
 
 @dataclasses.dataclass(frozen=True)
 class Bandit:
-    """A task is the arms' probabilities, [k]."""
+    """Bernoulli bandits, p ~ U(0,1); an episode is one pull. A task is the arms' probabilities, [k]."""
 
     num_arms: int = 5
     """k"""

@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PPO:
-    """Clipped policy gradient; `phases` and `credit` say what counts and how far."""
+    """Proximal policy optimisation over whole trials; `phases` and `credit` say what counts and how far."""
 
     learning_rate: float = 1e-3
     schedule: Literal["constant", "linear", "cosine"] = "linear"

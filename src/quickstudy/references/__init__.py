@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from quickstudy.envs.bandit import Bandit
-from quickstudy.references import bandit_exact
+from quickstudy.references import bandit_exact, gittins
 from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
 
@@ -16,14 +16,17 @@ CLASSICAL: dict[type, tuple[str, ...]] = {
 }
 
 
-def reference_agents(env: Any) -> dict[str, Any]:
+def reference_agents(env: Any, trial: TrialShape) -> dict[str, Any]:
     """The agents, by registry name, that a result in this family is compared with."""
-    return {name: resolve("agent", name)() for name in ("random", *CLASSICAL.get(type(env), ()))}
+    names = ["random", *CLASSICAL.get(type(env), ())]
+    if trial.num_steps(env) > gittins.MAX_HORIZON and "gittins" in names:
+        names.remove("gittins")
+    return {name: resolve("agent", name)() for name in names}
 
 
 def optimum(env: Any, trial: TrialShape) -> np.ndarray | None:
     """The exact Bayes-optimal expected return of each episode [E]; None where it is not known."""
-    if isinstance(env, Bandit) and trial.num_adapts == 0 and trial.num_streams == 1:
-        if bandit_exact.num_states(env.num_arms, trial.num_episodes) <= bandit_exact.MAX_STATES:
-            return bandit_exact.bayes_optimal_rewards(env.num_arms, trial.num_episodes)
+    one_stream = (trial.num_adapts, trial.num_streams) == (0, 1)
+    if isinstance(env, Bandit) and one_stream and bandit_exact.is_feasible(env.num_arms, trial.num_episodes):
+        return bandit_exact.bayes_optimal_rewards(env.num_arms, trial.num_episodes)
     return None

@@ -46,7 +46,7 @@ class Uniform(eqx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-    """The floor of every comparison; its `meta_params` are the one policy that it has."""
+    """Random actions, the floor of every comparison; its `meta_params` are the one policy that it has."""
 
     meta_learned: ClassVar[bool] = False
 

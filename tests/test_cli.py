@@ -1,0 +1,241 @@
+"""The command line: what it prints, and one line with exit code 2 for every kind of bad input."""
+
+import json
+import shutil
+
+import pytest
+
+from quickstudy.cli import main
+from quickstudy.train import train
+from tests.runs import TINY_OPTIONS, command, tiny
+
+USER_FILE = '''
+"""A user's own family: five arms that always pay the same."""
+import dataclasses
+import jax, jax.numpy as jnp
+from quickstudy.envs.bandit import Bandit
+from quickstudy.types import Outcome
+
+@dataclasses.dataclass(frozen=True)
+class SureBandit(Bandit):
+    def step(self, task, state, action, key):
+        return state, Outcome(jnp.int32(0), (task[action] > 0.5).astype(jnp.float32), jnp.bool_(True))
+'''
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run") / "trained"
+    assert main(["train", "rl2", "bandit", *TINY_OPTIONS, "--out", str(directory)]) == 0
+    return directory
+
+
+@pytest.fixture
+def bad(capsys):
+    """Run a command that must fail with code 2 and one line -> that line."""
+
+    def check(*arguments):
+        code = main([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert code == 2
+        assert out == ""
+        lines = err.strip().splitlines()
+        assert len(lines) == 1, err
+        assert lines[0].startswith("quickstudy: ")
+        return lines[0].removeprefix("quickstudy: ")
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("trian rl2 bandit", "command: unknown name 'trian'; did you mean 'train'?"),
+        ("train rl3 bandit", "agent: unknown name 'rl3'; did you mean 'rl2'?"),
+        ("train rl2 bandti", "env: unknown name 'bandti'; did you mean 'bandit'?"),
+        ("train rl2 bandit --outer pp", "outer: unknown name 'pp'; did you mean 'ppo'?"),
+        ("train rl2 bandit --env.num-arm 3", "option: unknown name '--env.num-arm'; did you mean '--env.num-arms'?"),
+        ("train rl2 bandit --sed 3", "option: unknown name '--sed'; did you mean '--seed'?"),
+        ("train rl2 bandit --env.num-arms 0", "Bandit.num_arms: got 0; expected at least 1"),
+        ("train rl2 bandit --env.num-arms two", "--env.num-arms: invalid literal for int() with base 10: 'two'"),
+        ("train rl2 bandit --env.num-arms 2.5", "--env.num-arms: invalid literal for int() with base 10: '2.5'"),
+        ("train rl2 bandit --outer.clip -1", "PPO.clip: got -1.0; expected above 0"),
+        ("train rl2 bandit --outer.learning-rate nan", "PPO.learning_rate: got nan; expected above 0"),
+        ("train rl2 bandit --outer.credit life", "('trial', 'episode')"),
+        ("train rl2 bandit --trial.num-episodes 0", "TrialShape.num_episodes: got 0; expected at least 1"),
+        ("train rl2 bandit --seed -1", "Experiment.seed: got -1; expected between 0 and 2**32 - 1"),
+        ("train rl2 bandit --num-tasks 30 --outer.num-minibatches 4", "num_tasks: got 30; expected a multiple of"),
+        ("train rl2 bandit --seed", "--seed"),
+        ("train rl2", "arguments: got rl2; expected quickstudy train AGENT ENV"),
+        ("train rl2 bandit extra", "arguments: got rl2 bandit extra; expected"),
+        ("train thompson bandit", "agent: 'thompson' has nothing to meta-train"),
+        ("train missing.py:Agent bandit", "agent: got 'missing.py'; expected a file that exists"),
+        ("train no_such_package.x:Agent bandit", "agent: cannot import 'no_such_package.x'"),
+        ("train quickstudy.agents.rl2:RL3 bandit", "unknown name 'RL3'; did you mean 'RL2'?"),
+        ("evaluate thompson bandit --num-tasks 1", "num_tasks: got 1; expected at least 2"),
+        ("evaluate thompson bandit --agent.epsilon 1", "option: unknown name '--agent.epsilon'"),
+        ("evaluate nowhere", "run: 'nowhere' is no run directory"),
+        ("resume nowhere", "run: 'nowhere' is no run directory"),
+        ("report nowhere", "run: 'nowhere' is no run directory"),
+        ("compare", "compare: got no run"),
+        ("list agent", "list: unknown name 'agent'; did you mean 'agents'?"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(bad, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in bad(*arguments.split())
+    assert not list(tmp_path.iterdir()), "a command that was refused left something behind"
+
+
+def test_no_traceback_in_a_process_of_its_own(tmp_path):
+    done = command("train", "rl2", "bandit", "--env.num-arms", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "quickstudy: Bandit.num_arms: got 0; expected at least 1\n"
+
+
+def test_an_output_directory_that_exists_is_refused(bad, run):
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    assert "exists; expected a new directory" in bad("train", "rl2", "bandit", *TINY_OPTIONS, "--out", run)
+    assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
+        (lambda text: "[]", "expected a JSON object"),
+        (lambda text: text.replace('"num_arms"', '"num_army"', 1), "unknown name 'num_army'; did you mean 'num_arms'?"),
+        (lambda text: text.replace('"num_arms": 2', '"num_arms": "2"', 1), "env.num_arms: got '2'; expected of type int"),
+        (lambda text: text.replace('"type": "rl2"', '"type": "rl3"'), "agent: unknown name 'rl3'"),
+        (lambda text: text.replace('"num_arms": 2', '"num_arms": 3', 1), "environment fingerprint: env is"),
+        (lambda text: text.replace('"hidden_size": 8', '"hidden_size": 9'), "expected shape"),
+    ],
+)  # fmt: skip
+def test_a_damaged_run_is_one_line(bad, run, tmp_path, damage, said):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    path = copy / "experiment.json"
+    path.write_text(damage(path.read_text()))
+    for name in ("evaluate", "resume"):
+        assert said in bad(name, copy)
+
+
+def test_evaluate_prints_one_json_object(run, capsys):
+    assert main(["evaluate", str(run), "--num-tasks", "100", "--seed", "3", "--json"]) == 0
+    out = capsys.readouterr().out
+    evaluation = json.loads(out)
+    assert out.count("\n") == 1
+    assert (evaluation["agent"], evaluation["env"], evaluation["num_tasks"], evaluation["seed"]) == (
+        "rl2", "bandit", 100, 3,
+    )  # fmt: skip
+    assert [set(e) for e in evaluation["episodes"]] == [{"mean", "iqm", "low", "high"}] * 3
+    assert set(evaluation["total"]) == {"mean", "low", "high", "standard_error"}
+    assert evaluation["success"] is None
+    assert {"random", "thompson", "gittins", "bayes-optimal"} <= set(evaluation["references"])
+    for name, entry in evaluation["references"].items():
+        assert entry["low"] <= entry["mean"] <= entry["high"]
+        assert entry["exact"] == (name == "bayes-optimal")
+    mean = sum(e["mean"] for e in evaluation["episodes"])
+    assert mean == pytest.approx(evaluation["total"]["mean"])
+    assert evaluation["protocol"]["checkpoint"] == 20
+
+
+def test_an_evaluation_is_repeated_from_its_protocol(run, capsys):
+    def evaluated(*options):
+        assert main(["evaluate", str(run), *options, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    stored = json.loads((run / "evaluation.json").read_text())
+    protocol = stored["protocol"]
+    again = evaluated("--num-tasks", str(protocol["num_tasks"]), "--seed", str(protocol["seed"]))
+    assert again == {k: v for k, v in stored.items() if k != "examples"}
+    assert evaluated("--seed", "1")["total"] != again["total"]
+
+
+def test_more_episodes_than_in_training(run, capsys):
+    assert main(["evaluate", str(run), "--trial.num-episodes", "6", "--num-tasks", "50", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["episodes"]) == 6
+
+
+def test_checkpoints_can_be_chosen(run, bad, capsys):
+    for name, update in (("best", None), ("15", 15)):
+        assert main(["evaluate", str(run), "--num-tasks", "50", "--checkpoint", name, "--json"]) == 0
+        checkpoint = json.loads(capsys.readouterr().out)["protocol"]["checkpoint"]
+        assert checkpoint == update or update is None
+    assert "checkpoint: got 7; expected one of" in bad("evaluate", run, "--checkpoint", "7")
+
+
+def test_evaluate_leaves_the_run_alone_unless_asked(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    before = (copy / "evaluation.json").read_text()
+    assert main(["evaluate", str(copy), "--num-tasks", "50"]) == 0
+    assert (copy / "evaluation.json").read_text() == before
+    assert main(["evaluate", str(copy), "--num-tasks", "50", "--save"]) == 0
+    assert json.loads((copy / "evaluation.json").read_text())["num_tasks"] == 50
+
+
+def test_report_and_compare(run, bad, tmp_path, capsys):
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert "</html>" in (run / "report.html").read_text()
+    page = tmp_path / "comparison.html"
+    assert main(["compare", str(run), str(run), "--out", str(page)]) == 0
+    assert capsys.readouterr().out.count("rl2") >= 2
+    assert "</html>" in page.read_text()
+    assert "exists; expected a new file" in bad("compare", run, "--out", page)
+
+
+def test_list(capsys):
+    assert main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert set(listed) == {"agents", "envs", "outers", "presets"}
+    assert {"name": "rl2 bandit"}.items() <= listed["presets"][0].items()
+    assert main(["list", "agents"]) == 0
+    out = capsys.readouterr().out
+    assert "gittins" in out
+    assert "bandit " not in out
+
+
+@pytest.mark.parametrize("arguments", ["--help", "train --help", "train rl2 bandit --help", "list --help"])
+def test_help(capsys, arguments):
+    try:
+        code = main(arguments.split())
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "train" in out or "list" in out
+    if arguments.startswith("train rl2"):
+        assert "--env.num-arms" in out
+
+
+def test_a_users_own_file(tmp_path, monkeypatch, bad, capsys):
+    (tmp_path / "mine.py").write_text(USER_FILE)
+    monkeypatch.chdir(tmp_path)
+    options = [*TINY_OPTIONS, "--num-updates", "5", "--out", "own"]
+    assert main(["train", "rl2", "mine.py:SureBandit", *options]) == 0
+    capsys.readouterr()
+    assert "pass --allow-code" in bad("evaluate", "own")
+    assert main(["evaluate", "own", "--allow-code", "--num-tasks", "50"]) == 0
+
+
+def test_a_changed_reward_is_noticed(tmp_path, monkeypatch):
+    """The same class, fields and spaces, but another reward than the checkpoint's."""
+    (tmp_path / "mine.py").write_text(USER_FILE)
+    options = [*TINY_OPTIONS, "--num-updates", "5", "--out", "own"]
+    assert command("train", "rl2", "mine.py:SureBandit", *options, cwd=tmp_path).returncode == 0
+    (tmp_path / "mine.py").write_text(USER_FILE.replace("> 0.5", "> 0.25"))
+    done = command("evaluate", "own", "--allow-code", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "now pays other rewards" in done.stderr
+
+
+def test_train_needs_no_terminal_and_says_where_things_are(run):
+    done = command("report", run)
+    assert done.returncode == 0
+    assert done.stdout.strip().endswith("report.html")
+
+
+def test_the_python_api_gives_what_the_command_gives(run):
+    assert train(tiny(), progress=False).evaluation == json.loads((run / "evaluation.json").read_text())

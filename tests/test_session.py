@@ -1,0 +1,84 @@
+"""A trained agent in somebody else's loop, with NumPy only."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import quickstudy as qs
+from quickstudy.references.bandit_learners import Thompson
+from tests.runs import environment, tiny
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run") / "trained"
+    experiment = tiny(num_updates=300, num_tasks=256, trial=qs.TrialShape(num_episodes=8), evaluate_every=300)
+    qs.train(experiment, directory, progress=False)
+    return qs.load(directory)
+
+
+def pulled(session, probabilities, num_pulls, generator):
+    """Play one bandit with plain NumPy -> the arms pulled."""
+    session.new_task()
+    arm, arms = session.act(0, first=True), []
+    for _ in range(num_pulls):
+        arms.append(int(arm))
+        reward = float(generator.random() < probabilities[arm])
+        arm = session.act(0, reward=reward, first=True)
+    return arms
+
+
+def test_it_finds_the_good_arm_in_a_plain_loop(loaded):
+    session, generator = loaded.session(seed=0), np.random.default_rng(0)
+    ends = [pulled(session, p, 8, generator)[-4:] for p in [(0.05, 0.95)] * 20 + [(0.95, 0.05)] * 20]
+    share = np.mean([arm == 1 for arms in ends[:20] for arm in arms])
+    assert share > 0.75
+    assert np.mean([arm == 0 for arms in ends[20:] for arm in arms]) > 0.75
+
+
+def test_the_same_seed_gives_the_same_actions(loaded):
+    runs = [pulled(loaded.session(seed), (0.4, 0.6), 8, np.random.default_rng(1)) for seed in (0, 0)]
+    assert runs[0] == runs[1]
+    many = {tuple(pulled(loaded.session(seed), (0.5, 0.5), 8, np.random.default_rng(1))) for seed in range(10)}
+    assert len(many) > 1
+
+
+def test_a_new_task_forgets_the_old_one(loaded):
+    """The policy's mode at the first step depends on nothing that was lived before."""
+    session = loaded.session(seed=0)
+    before = int(session.act(0, first=True, greedy=True))
+    for _ in range(5):
+        session.act(0, reward=1.0, first=True)
+    session.new_task()
+    assert int(session.act(0, first=True, greedy=True)) == before
+
+
+def test_actions_are_numpy(loaded):
+    action = loaded.session().act(np.int64(0), first=True)
+    assert isinstance(action, np.ndarray)
+    assert action.shape == ()
+
+
+@pytest.mark.parametrize(("observation", "reward", "said"), [(3, 0.0, "observation: got 3"), (0, np.nan, "reward")])
+def test_bad_values_are_refused(loaded, observation, reward, said):
+    with pytest.raises(qs.InputError, match=said):
+        loaded.session().act(observation, reward=reward)
+
+
+def test_a_classical_learner_has_a_session_too():
+    env = tiny().env
+    agent = Thompson()
+    meta_params = agent.init(env, qs.TrialShape(), jax.random.key(0))
+    arms = pulled(qs.Session(agent, env, meta_params, seed=2), (0.0, 1.0), 30, np.random.default_rng(0))
+    assert arms[-10:].count(1) >= 8
+
+
+def test_import_starts_no_heavy_package():
+    """What would make `import quickstudy` slow is imported when it is used."""
+    heavy = ("orbax", "tensorboardX", "wandb", "torch", "tensorflow", "pandas", "matplotlib")
+    script = f"import sys, quickstudy; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.strip() == "[]"
