@@ -28,5 +28,7 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return platform.processor()
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line[:10] == "model name"]
+    names = [
+        line.partition(":")[2].strip() for line in info.read_text().splitlines() if line[:10] == "model name"
+    ]
     return names[0] if names else platform.processor()

@@ -35,16 +35,18 @@ def tiny(**changes):
     return Experiment(**{**fields, **changes})
 
 
-TINY_OPTIONS = (
-    "--agent.hidden-size 8 --env.num-arms 2 --outer.num-minibatches 2 --trial.num-episodes 3 --num-tasks 32 "
-    "--num-updates 20 --log-every 5 --evaluate-every 5 --num-validation-tasks 32 --num-test-tasks 64"
-).split()
+TINY_OPTIONS = """
+    --agent.hidden-size 8 --env.num-arms 2 --outer.num-minibatches 2 --trial.num-episodes 3 --num-tasks 32
+    --num-updates 20 --log-every 5 --evaluate-every 5 --num-validation-tasks 32 --num-test-tasks 64
+""".split()
 
 
 def final_arrays(directory):
     """(number of updates, arrays by path) of the newest checkpoint of a run."""
     run = Run.open(directory, allow_code=True)
-    state, record = run.restore(init_state(run.experiment))
+    restored = run.restore(init_state(run.experiment))
+    assert restored is not None
+    state, record = restored
     run.close()
     return record["update"], to_arrays(state)
 
@@ -54,7 +56,9 @@ def assert_same_arrays(one, other):
     assert one.keys() == other.keys()
     for name, array in one.items():
         assert array.dtype == other[name].dtype
-        assert array.tobytes() == other[name].tobytes(), f"{name} differs by {np.abs(array - other[name]).max()}"
+        assert array.tobytes() == other[name].tobytes(), (
+            f"{name} differs by {np.abs(array - other[name]).max()}"
+        )
 
 
 def environment(**changes):

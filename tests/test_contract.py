@@ -151,7 +151,9 @@ def test_every_leaf_learns(agent_name, env_name, outer, trial):
     meta_params, trials = lived(agent_name, env_name, trial)
     outer = small(outer)
     state = outer.init(agent, meta_params, jax.random.key(1))
-    update = jax.jit(lambda state, trials: outer.update(agent, state, trials, jnp.float32(0.1), jax.random.key(2)))
+    update = jax.jit(
+        lambda state, trials: outer.update(agent, state, trials, jnp.float32(0.1), jax.random.key(2))
+    )
     state, metrics = update(state, trials)
     assert all(np.isfinite(x) for x in metrics.values())
     for (path, old), new in zip(
@@ -179,10 +181,10 @@ def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
         AGENTS[agent_name], ENVS[env_name], small(outer), TRIALS["memory"], num_tasks=NUM_TASKS
     )
     state, _ = run_updates(experiment, init_state(experiment), 1)
-    traced = _chunk._cache_size()
+    traced = _chunk._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
     state, _ = run_updates(experiment, state, 2)
     run_updates(dataclasses.replace(experiment, seed=5, num_updates=7), state, 4)
-    assert _chunk._cache_size() == traced
+    assert _chunk._cache_size() == traced  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @each_learned_pair

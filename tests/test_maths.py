@@ -32,15 +32,20 @@ def test_normal_by_hand():
     "policies",
     [
         (Categorical(jnp.array([0.3, -1.0, 2.0])), Categorical(jnp.array([1.0, 0.0, 0.5]))),
-        (Normal(jnp.array([0.3, -1.0]), jnp.array([-0.5, 0.2])), Normal(jnp.array([0.0, -0.5]), jnp.array([0.1, 0.0]))),
+        (
+            Normal(jnp.array([0.3, -1.0]), jnp.array([-0.5, 0.2])),
+            Normal(jnp.array([0.0, -0.5]), jnp.array([0.1, 0.0])),
+        ),
     ],
     ids=["categorical", "normal"],
-)  # fmt: skip
+)
 def test_entropy_and_kl_are_expectations_of_log_prob(policies):
     one, other = policies
     samples = jax.vmap(one.sample)(jax.random.split(jax.random.key(0), 200_000))
     np.testing.assert_allclose(one.entropy(), -one.log_prob(samples).mean(), atol=0.01)
-    np.testing.assert_allclose(one.kl(other), (one.log_prob(samples) - other.log_prob(samples)).mean(), atol=0.01)
+    np.testing.assert_allclose(
+        one.kl(other), (one.log_prob(samples) - other.log_prob(samples)).mean(), atol=0.01
+    )
 
 
 def test_a_certain_policy_has_no_entropy_and_no_nan():
@@ -54,7 +59,9 @@ def test_gru_by_hand():
     """One unit, weights 1, biases 0, x = 1, h = 0.5: r = z = σ(1.5), n = tanh(1 + 0.5 r)."""
     cell = GRU(1, 1, jax.random.key(0))
     cell = jax.tree.map(jnp.ones_like, cell)
-    cell = jax.tree.unflatten(jax.tree.structure(cell), [*jax.tree.leaves(cell)[:2], jnp.zeros(3), jnp.zeros(1)])
+    cell = jax.tree.unflatten(
+        jax.tree.structure(cell), [*jax.tree.leaves(cell)[:2], jnp.zeros(3), jnp.zeros(1)]
+    )
     gate = 1 / (1 + np.exp(-1.5))
     candidate = np.tanh(1 + 0.5 * gate)
     np.testing.assert_allclose(
@@ -83,7 +90,9 @@ def test_the_interval_of_a_large_sample_is_the_normal_one():
     values = np.random.default_rng(1).normal(3.0, 2.0, size=5000)
     interval = mean_interval(values)
     half = 1.96 * standard_error(values)
-    np.testing.assert_allclose([interval.low, interval.high], [values.mean() - half, values.mean() + half], atol=0.012)
+    np.testing.assert_allclose(
+        [interval.low, interval.high], [values.mean() - half, values.mean() + half], atol=0.012
+    )
 
 
 def test_the_same_sample_has_the_same_interval():

@@ -21,7 +21,9 @@ def counted():
     """One stream in each of the tasks 1, 2 and 3 of `CountProbe`: T = 6."""
     agent, env, trial = RL2(hidden_size=8), CountProbe(), TrialShape(num_episodes=EPISODES)
     meta_params = agent.init(env, trial, jax.random.key(0))
-    trials = collect(agent, env, trial, meta_params, jnp.array([1, 2, 3]), jax.random.split(jax.random.key(1), 3))
+    trials = collect(
+        agent, env, trial, meta_params, jnp.array([1, 2, 3]), jax.random.split(jax.random.key(1), 3)
+    )
     return meta_params, trials, jax.tree.map(lambda x: x[:, 0, 0], trials.phases)
 
 

@@ -4,18 +4,31 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import quickstudy as qs
+from quickstudy.agents.rl2 import RL2
+from quickstudy.outer.ppo import PPO
 from quickstudy.references.bandit_learners import Thompson
+from quickstudy.types import TimeStep
 from tests.runs import environment, tiny
+
+NUM_PULLS = 8
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run") / "trained"
-    experiment = tiny(num_updates=300, num_tasks=256, trial=qs.TrialShape(num_episodes=8), evaluate_every=300)
+    experiment = tiny(
+        agent=RL2(hidden_size=16),
+        outer=PPO(learning_rate=1e-2, discount=1.0, gae_lambda=0.5, final_entropy_coefficient=0.0),
+        trial=qs.TrialShape(num_episodes=NUM_PULLS),
+        num_tasks=256,
+        num_updates=150,
+        evaluate_every=150,
+    )
     qs.train(experiment, directory, progress=False)
     return qs.load(directory)
 
@@ -33,16 +46,37 @@ def pulled(session, probabilities, num_pulls, generator):
 
 def test_it_finds_the_good_arm_in_a_plain_loop(loaded):
     session, generator = loaded.session(seed=0), np.random.default_rng(0)
-    ends = [pulled(session, p, 8, generator)[-4:] for p in [(0.05, 0.95)] * 20 + [(0.95, 0.05)] * 20]
+    ends = [pulled(session, p, NUM_PULLS, generator)[-4:] for p in [(0.05, 0.95)] * 20 + [(0.95, 0.05)] * 20]
     share = np.mean([arm == 1 for arms in ends[:20] for arm in arms])
     assert share > 0.75
     assert np.mean([arm == 0 for arms in ends[20:] for arm in arms]) > 0.75
 
 
+def test_it_says_what_the_engine_says(loaded):
+    """The greedy actions are the modes of the policy unrolled over what was lived."""
+    session, generator = loaded.session(seed=0), np.random.default_rng(0)
+    rewards, actions = [0.0], []
+    for t in range(NUM_PULLS):
+        actions.append(int(session.act(0, reward=rewards[t], first=True, greedy=True)))
+        rewards.append(float(generator.random() < 0.5))
+    timesteps = TimeStep(
+        observation=jnp.zeros(NUM_PULLS, jnp.int32),
+        action=jnp.array([0, *actions[:-1]]),
+        reward=jnp.array(rewards[:-1]),
+        first=jnp.ones(NUM_PULLS, bool),
+    )
+    agent, params = loaded.experiment.agent, loaded.meta_params
+    output = agent.unroll(params, (), agent.init_memory(params, ()), timesteps)
+    assert actions == output.policy.mode().tolist()
+
+
 def test_the_same_seed_gives_the_same_actions(loaded):
-    runs = [pulled(loaded.session(seed), (0.4, 0.6), 8, np.random.default_rng(1)) for seed in (0, 0)]
+    runs = [pulled(loaded.session(seed), (0.4, 0.6), NUM_PULLS, np.random.default_rng(1)) for seed in (0, 0)]
     assert runs[0] == runs[1]
-    many = {tuple(pulled(loaded.session(seed), (0.5, 0.5), 8, np.random.default_rng(1))) for seed in range(10)}
+    many = {
+        tuple(pulled(loaded.session(seed), (0.5, 0.5), NUM_PULLS, np.random.default_rng(1)))
+        for seed in range(10)
+    }
     assert len(many) > 1
 
 
@@ -62,7 +96,9 @@ def test_actions_are_numpy(loaded):
     assert action.shape == ()
 
 
-@pytest.mark.parametrize(("observation", "reward", "said"), [(3, 0.0, "observation: got 3"), (0, np.nan, "reward")])
+@pytest.mark.parametrize(
+    ("observation", "reward", "said"), [(3, 0.0, "observation: got 3"), (0, np.nan, "reward")]
+)
 def test_bad_values_are_refused(loaded, observation, reward, said):
     with pytest.raises(qs.InputError, match=said):
         loaded.session().act(observation, reward=reward)
@@ -80,5 +116,7 @@ def test_import_starts_no_heavy_package():
     """What would make `import quickstudy` slow is imported when it is used."""
     heavy = ("orbax", "tensorboardX", "wandb", "torch", "tensorflow", "pandas", "matplotlib")
     script = f"import sys, quickstudy; print([m for m in {heavy!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=True
+    )
     assert done.stdout.strip() == "[]"

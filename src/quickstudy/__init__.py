@@ -6,7 +6,6 @@ session = qs.load("runs/bandit").session(seed=0)
 """
 
 from quickstudy._version import __version__
-
 from quickstudy.errors import InputError, RunError
 from quickstudy.evaluation import evaluate
 from quickstudy.experiment import Experiment
@@ -21,6 +20,7 @@ __all__ = [
     "RunError",
     "Session",
     "TrialShape",
+    "__version__",
     "evaluate",
     "load",
     "preset",

@@ -180,7 +180,8 @@ def _resume(positional: list[str], arguments: list[str]) -> None:
 
 def _evaluate(positional: list[str], arguments: list[str]) -> None:
     if len(positional) == 2:
-        evaluation, as_json = _evaluate_new(*positional, arguments)
+        agent, env = positional
+        evaluation, as_json = _evaluate_new(agent, env, arguments)
     else:
         (directory,) = _expect(positional, "evaluate DIR, or evaluate AGENT ENV", 1)
         evaluation, as_json = _evaluate_run(directory, arguments)

@@ -13,7 +13,7 @@ def use_compilation_cache() -> None:
 
     `QUICKSTUDY_CACHE` names another folder; empty, it turns the cache off.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quickstudy" / "compiled"
     folder = os.environ.get("QUICKSTUDY_CACHE", str(default))

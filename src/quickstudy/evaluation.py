@@ -55,9 +55,7 @@ def training_split(env: Any) -> Any:
     return _split(env, "train")
 
 
-def measure(
-    agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, key: Key
-) -> Returns:
+def measure(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, key: Key) -> Returns:
     """Live through one trial in each of `num_tasks` tasks, in batches of one compiled shape."""
     size = max(MIN_BATCH, min(MAX_BATCH, BATCH_STEPS // trial.steps_per_task(env)))
     size = min(size, num_tasks)
@@ -135,7 +133,9 @@ def initial_params(agent: Any, env: Any, trial: TrialShape, seed: int) -> PyTree
 def examples(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, key: Key) -> list[dict[str, Any]]:
     """The first held-out trials step by step, for drawings: the first stream of every phase."""
     trials = jax.device_get(_collect(agent, env, trial, NUM_EXAMPLES, meta_params, key, 0))
-    return [_example(env, jax.tree.map(lambda x, i=i: x[i], trials._replace(key=None))) for i in range(NUM_EXAMPLES)]
+    return [
+        _example(env, jax.tree.map(lambda x, i=i: x[i], trials._replace(key=None))) for i in range(NUM_EXAMPLES)
+    ]
 
 
 def _split(env: Any, split: str) -> Any:
@@ -212,6 +212,10 @@ def _verdict(
     returns: Returns, total: Interval, gain: Interval | None, random: Returns, exact: np.ndarray | None
 ) -> dict[str, Any]:
     """One sentence that a reader can trust: learned is True only where the intervals say so."""
+    if not np.isfinite(returns.total).all():
+        bad = int((~np.isfinite(returns.total)).sum())
+        text = f"Not measured: {bad} of {len(returns.total)} held-out trials have a return that is not finite."
+        return {"learned": False, "text": text}
     above = mean_interval(returns.total - random.total)
     said = f"{total.mean:.4g} [{total.low:.4g}, {total.high:.4g}] over the trial"
     if above.low <= 0:

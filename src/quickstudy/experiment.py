@@ -50,12 +50,17 @@ class Experiment:
             num_validation_tasks=(self.num_validation_tasks >= 2, "at least 2"),
             num_test_tasks=(self.num_test_tasks >= 2, "at least 2"),
         )
-        if self.outer is not None and not getattr(self.agent, "meta_learned", True):
-            name = name_of("agent", type(self.agent))
-            raise InputError(f"agent: {name!r} has nothing to meta-train; use `quickstudy evaluate {name} ENV`")
         parts = getattr(self.outer, "num_minibatches", 1)
         if self.num_tasks % parts:
             raise wrong("num_tasks", self.num_tasks, f"a multiple of outer.num_minibatches, {parts}")
+
+    def check_trainable(self) -> None:
+        """Raise `InputError` where there is nothing to meta-train, or nothing to do it with."""
+        name = name_of("agent", type(self.agent))
+        if not getattr(self.agent, "meta_learned", True):
+            raise InputError(f"agent: {name!r} has nothing to meta-train; use `quickstudy evaluate {name} ENV`")
+        if self.outer is None:
+            raise wrong("outer", None, "an outer loop, for example quickstudy.outer.ppo.PPO()")
 
     @property
     def steps_per_update(self) -> int:
@@ -65,15 +70,17 @@ class Experiment:
     @property
     def names(self) -> dict[str, str]:
         """The registry names of agent, env and outer."""
-        parts = {kind: getattr(self, kind) for kind in PARTS}
-        return {kind: name_of(kind, type(part)) for kind, part in parts.items() if part is not None}
+        present: list[Kind] = [kind for kind in PARTS if getattr(self, kind) is not None]
+        return {kind: name_of(kind, type(getattr(self, kind))) for kind in present}
 
 
 def to_dict(value: Any, kind: Kind | None = None) -> Any:
     """A dataclass as plain JSON values; agent, env and outer carry their name as `type`."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return list(value) if isinstance(value, tuple) else value
-    fields = {f.name: to_dict(getattr(value, f.name), _kind(f.name)) for f in dataclasses.fields(value) if f.init}
+    fields = {
+        f.name: to_dict(getattr(value, f.name), _kind(f.name)) for f in dataclasses.fields(value) if f.init
+    }
     return fields if kind is None else {"type": name_of(kind, type(value)), **fields}
 
 

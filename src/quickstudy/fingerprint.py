@@ -22,7 +22,7 @@ from quickstudy.types import TrialShape
 
 PROBED_TASKS = 8
 # Rewards may differ in their last digits between machines, not more.
-TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-3, 1e-4
 
 
 def environment_fingerprint(env: Any) -> dict[str, Any]:
@@ -52,7 +52,9 @@ def check_fingerprint(stored: dict[str, Any], env: Any) -> None:
                 f"{stored.get(name)!r}; evaluate it with the environment of its training"
             )
     rewards = np.asarray(stored.get("rewards", []))
-    if rewards.shape != np.shape(now["rewards"]) or not np.allclose(rewards, now["rewards"], **TOLERANCE):
+    if rewards.shape != np.shape(now["rewards"]) or not np.allclose(
+        rewards, now["rewards"], RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE
+    ):
         raise InputError(
             f"environment fingerprint: {name_of('env', type(env))!r} now pays other rewards for the same "
             "actions than when the checkpoint was made; evaluate it with the environment of its training"

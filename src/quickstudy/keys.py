@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from quickstudy.types import Array, Key
+from quickstudy.types import Key
 
 INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT = range(6)
 
@@ -15,7 +16,7 @@ def branch(seed: int, use: int) -> Key:
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
-def per_task(key: Key, indices: Array) -> tuple[Key, Key]:
+def per_task(key: Key, indices: ArrayLike) -> tuple[Key, Key]:
     """Keys for the tasks with these numbers [n] -> (to sample them, to live in them), [n] each.
 
     They depend on the number of the task alone, not on how many there are.

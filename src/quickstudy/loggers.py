@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any, Literal, Self
 
@@ -73,7 +74,7 @@ def _event_writer(directory: str, start: int) -> Any:
 
 def _wandb_run(experiment: Experiment, run: Run | None, mode: Any) -> Any:
     try:
-        import wandb
+        wandb = importlib.import_module("wandb")
     except ImportError as error:
         raise InputError("wandb: the package is not installed; pip install 'quickstudy[wandb]'") from error
     directory = None if run is None else str(run.directory)

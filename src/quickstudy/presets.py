@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 from quickstudy.experiment import Experiment, build
 from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
 
 
-class Preset(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Preset:
     outer: str
     """Registry name of the outer loop."""
     summary: str
-    agent_fields: dict[str, Any] = {}
-    env_fields: dict[str, Any] = {}
-    outer_fields: dict[str, Any] = {}
-    trial_fields: dict[str, Any] = {}
-    fields: dict[str, Any] = {}
+    agent_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    env_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trial_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Of the experiment itself."""
 
 

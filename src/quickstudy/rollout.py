@@ -33,9 +33,7 @@ def sample_tasks(env: Any, keys: Key) -> PyTree:
     return jax.vmap(env.sample_task)(keys)
 
 
-def collect(
-    agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, tasks: PyTree, keys: Key
-) -> Trials:
+def collect(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, tasks: PyTree, keys: Key) -> Trials:
     """Let the agent live through one trial in each task; `tasks` [N, ...], `keys` [N].
 
     A trial depends on its own task and key alone, so a batch equals a loop over its members.
@@ -101,13 +99,30 @@ def episode_index(transitions: Transition) -> Array:
 
 def episode_sums(values: Array, transitions: Transition, num_episodes: int) -> Array:
     """Sum values [..., T] within each of the first `num_episodes` episodes, [..., E]."""
-    member = jax.nn.one_hot(episode_index(transitions), num_episodes, dtype=jnp.float32)
-    return jnp.einsum("...t,...te->...e", values.astype(jnp.float32), member)
+    steps = values.shape[-1]
+
+    def sums(values: Array, episode: Array) -> Array:
+        # Steps behind the last episode have larger indices, which are dropped.
+        return jax.ops.segment_sum(values, episode, num_episodes)
+
+    flat = jax.vmap(sums)(
+        values.astype(jnp.float32).reshape(-1, steps), episode_index(transitions).reshape(-1, steps)
+    )
+    return flat.reshape(*values.shape[:-1], num_episodes)
 
 
 def episode_returns(transitions: Transition, num_episodes: int) -> Array:
     """The undiscounted return of each of the first `num_episodes` episodes, [..., E]."""
     return episode_sums(transitions.reward, transitions, num_episodes)
+
+
+class _Batched(NamedTuple):
+    """An agent and an environment over N × S streams; the first argument of each is one for a task."""
+
+    act: Any
+    remember: Any
+    step: Any
+    reset: Any
 
 
 def _roll(
@@ -120,23 +135,13 @@ def _roll(
     stream_keys: Key,
 ) -> Transition:
     """One phase of N × S streams -> Transition [N, S, T, ...]; `stream_keys` [N, S]."""
-    def act_one(task_params: PyTree, memory: PyTree, timestep: TimeStep, key: Key) -> tuple[Output, PyTree]:
-        return agent.step(meta_params, task_params, memory, timestep, key)
-
-    def remember_one(task_params: PyTree, _: Array) -> PyTree:
-        return agent.init_memory(meta_params, task_params)
-
-    act, remember = _over_streams(act_one), _over_streams(remember_one)
-    env_step, env_reset = _over_streams(env.step), _over_streams(env.reset)
-    key_at = jax.vmap(jax.vmap(_step_keys, in_axes=(0, None)), in_axes=(0, None))
-    sample = jax.vmap(jax.vmap(lambda policy, key: policy.sample(key)))
-    log_prob = jax.vmap(jax.vmap(lambda policy, action: policy.log_prob(action)))
+    batched = _batched(agent, env, meta_params)
 
     def body(stream: _Stream, t: Array) -> tuple[_Stream, Transition]:
-        k_agent, k_sample, k_env, k_value, k_reset = key_at(stream_keys, t)
-        output, memory = act(task_params, stream.memory, stream.timestep, k_agent)
-        action = sample(output.policy, k_sample)
-        state, outcome = env_step(tasks, stream.state, action, k_env)
+        k_agent, k_sample, k_env, k_value, k_reset = _keys_at(stream_keys, t)
+        output, memory = batched.act(task_params, stream.memory, stream.timestep, k_agent)
+        action = _each(lambda policy, key: policy.sample(key))(output.policy, k_sample)
+        state, outcome = batched.step(tasks, stream.state, action, k_env)
 
         reward = outcome.reward.astype(jnp.float32)
         step_in_episode = stream.step_in_episode + 1
@@ -144,24 +149,10 @@ def _roll(
         truncated = (step_in_episode >= env.max_steps) & ~terminated
         done = terminated | truncated
 
-        next_value = jax.lax.cond(
-            truncated.any(),
-            lambda: jnp.where(
-                truncated,
-                act(
-                    task_params,
-                    memory,
-                    TimeStep(outcome.observation, action, reward, jnp.zeros_like(done)),
-                    k_value,
-                )[0].value,
-                0.0,
-            ),
-            lambda: jnp.zeros_like(output.value),
-        )
-        state, observation = jax.lax.cond(
-            done.any(),
-            lambda: _select(done, env_reset(tasks, k_reset), (state, outcome.observation)),
-            lambda: (state, outcome.observation),
+        behind = TimeStep(outcome.observation, action, reward, jnp.zeros_like(done))
+        next_value = _value_behind_cuts(truncated, lambda: batched.act(task_params, memory, behind, k_value)[0])
+        state, observation = _reset_where(
+            done, lambda: batched.reset(tasks, k_reset), (state, outcome.observation)
         )
         transition = Transition(
             timestep=stream.timestep,
@@ -172,7 +163,7 @@ def _roll(
             truncated=truncated,
             success=outcome.success,
             mask=stream.episode < trial.num_episodes,
-            log_prob=log_prob(output.policy, action),
+            log_prob=_each(lambda policy, action: policy.log_prob(action))(output.policy, action),
             value=output.value,
             next_value=next_value,
             extras=output.extras,
@@ -186,17 +177,36 @@ def _roll(
         )
         return stream, transition
 
-    stream = _start(env, remember, env_reset, task_params, tasks, stream_keys)
+    stream = _start(env, batched, task_params, tasks, stream_keys)
     _, transitions = jax.lax.scan(body, stream, jnp.arange(trial.num_steps(env)))
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), transitions)
 
 
-def _start(
-    env: Any, remember: Any, env_reset: Any, task_params: PyTree, tasks: PyTree, stream_keys: Key
-) -> _Stream:
+def _batched(agent: Any, env: Any, meta_params: PyTree) -> _Batched:
+    def act(task_params: PyTree, memory: PyTree, timestep: TimeStep, key: Key) -> tuple[Output, PyTree]:
+        return agent.step(meta_params, task_params, memory, timestep, key)
+
+    def remember(task_params: PyTree, _: Array) -> PyTree:
+        return agent.init_memory(meta_params, task_params)
+
+    return _Batched(*map(_over_streams, (act, remember, env.step, env.reset)))
+
+
+def _value_behind_cuts(truncated: Array, say: Any) -> Array:
+    """The critic's value where an episode was cut, else 0; the critic is asked only if one was."""
+    zeros = jnp.zeros(truncated.shape, jax.eval_shape(say).value.dtype)
+    return jax.lax.cond(truncated.any(), lambda: jnp.where(truncated, say().value, zeros), lambda: zeros)
+
+
+def _reset_where(done: Array, reset: Any, current: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+    """(state, observation), new in the streams that are done; nothing is reset if none is."""
+    return jax.lax.cond(done.any(), lambda: _select(done, reset(), current), lambda: current)
+
+
+def _start(env: Any, batched: _Batched, task_params: PyTree, tasks: PyTree, stream_keys: Key) -> _Stream:
     """Every stream at the first step of its first episode."""
     shape = stream_keys.shape
-    state, observation = env_reset(tasks, jax.vmap(jax.vmap(_reset_key))(stream_keys))
+    state, observation = batched.reset(tasks, _each(_reset_key)(stream_keys))
     space = env.action_space
     timestep = TimeStep(
         observation=observation,
@@ -205,7 +215,7 @@ def _start(
         first=jnp.ones(shape, bool),
     )
     zero = jnp.zeros(shape, jnp.int32)
-    return _Stream(state, timestep, remember(task_params, zero), zero, zero)
+    return _Stream(state, timestep, batched.remember(task_params, zero), zero, zero)
 
 
 def _unroll(agent: Any, meta_params: PyTree, task_params: PyTree, timesteps: TimeStep, key: Key) -> Output:
@@ -243,6 +253,11 @@ def _over_streams(function: Any) -> Any:
     return batched
 
 
+def _each(function: Any) -> Any:
+    """Batch over the axes [N, S] of every argument."""
+    return jax.vmap(jax.vmap(function))
+
+
 def _select(mask: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
     """Choose leaf by leaf, with a mask [N, S] over leaves [N, S, ...]."""
 
@@ -275,6 +290,11 @@ def _stream_keys(key: Key, phase: Array | int, num_streams: int) -> Key:
 
 def _reset_key(key: Key) -> Key:
     return jax.random.fold_in(key, 0)
+
+
+def _keys_at(stream_keys: Key, t: Array) -> tuple[Key, Key, Key, Key, Key]:
+    """`_step_keys` of every stream, [N, S] each."""
+    return _each(lambda key: _step_keys(key, t))(stream_keys)
 
 
 def _step_keys(key: Key, t: Array) -> tuple[Key, Key, Key, Key, Key]:

@@ -45,7 +45,9 @@ class Run:
         """Begin a run in a new or empty directory; raises `InputError` where there is something."""
         directory = Path(directory)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise InputError(f"out: {str(directory)!r} exists; expected a new directory, or `quickstudy resume`")
+            raise InputError(
+                f"out: {str(directory)!r} exists; expected a new directory, or `quickstudy resume`"
+            )
         fingerprint = environment_fingerprint(experiment.env)
         record = {
             **to_dict(experiment),
@@ -87,7 +89,9 @@ class Run:
         if update in self.checkpoints.all_steps():
             return
         record = {"update": update, "fingerprint": self.fingerprint, "return": mean_return}
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(to_arrays(state)), meta=ocp.args.JsonSave(record))
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(to_arrays(state)), meta=ocp.args.JsonSave(record)
+        )
         with_disk_errors(self.checkpoints.save, update, args=arguments, metrics={"return": mean_return})
 
     def wait(self) -> None:
@@ -273,4 +277,3 @@ def _checkpoint_manager(directory: Path) -> Any:
         preservation_policy=keep, best_fn=lambda m: m["return"], cleanup_tmp_directories=True
     )
     return ocp.CheckpointManager(directory.absolute(), options=options, item_names=("state", "meta"))
-

@@ -1,11 +1,11 @@
 """A trained agent in somebody else's loop: NumPy in, NumPy out, no JAX knowledge needed.
 
-    session = quickstudy.load("runs/rl2-bandit").session(seed=0)
-    session.new_task()
-    action = session.act(observation, first=True)
-    while …:
-        observation, reward, … = step(action)
-        action = session.act(observation, reward=reward, first=episode_begins)
+session = quickstudy.load("runs/rl2-bandit").session(seed=0)
+session.new_task()
+action = session.act(observation, first=True)
+while …:
+    observation, reward, … = step(action)
+    action = session.act(observation, reward=reward, first=episode_begins)
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from quickstudy import keys, references
 from quickstudy.compilation import use_compilation_cache
-from quickstudy.errors import InputError, RunError, wrong
+from quickstudy.errors import RunError, wrong
 from quickstudy.evaluation import evaluate, held_out, initial_params, measure, training_split
 from quickstudy.experiment import Experiment
 from quickstudy.loggers import Loggers
@@ -76,9 +76,10 @@ def train(
     Raises `InputError` where the experiment cannot run or `out` exists, `RunError` where the run
     cannot go on, `Interrupted` (after saving) on an interrupt.
     """
-    if experiment.outer is None:
-        raise InputError("outer: got None; expected an outer loop, for example quickstudy.outer.ppo.PPO()")
+    experiment.check_trainable()
     check_devices(experiment)
+    # An agent that cannot act in the environment says so before there is a directory.
+    jax.eval_shape(lambda: init_state(experiment))
     run = None if out is None else Run.create(out, experiment)
     return _train(experiment, run, progress, wandb)
 
@@ -150,11 +151,14 @@ def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Any) 
                 now = seconds + time.monotonic() - began
                 row |= loggers.row(stop, now, stop - update, int(state.skipped))
                 update = stop
-                if _is_evaluated(experiment, update) or signals.received:
+                evaluated = _is_evaluated(experiment, update) or bool(signals.received)
+                if evaluated:
                     row |= _validate(experiment, state)
-                    _save(run, update, state, row["eval_return"])
+                # The line first: a kill in between costs a line that is written again, never one for good.
                 loggers.write(row)
                 display.show(row)
+                if evaluated:
+                    _save(run, update, state, row["eval_return"])
             seconds += time.monotonic() - began
         if update == start:
             # Nothing was left to do, or nothing was done: what there is must still be on the disk.
@@ -247,9 +251,7 @@ def _mean_return(trials: Trials) -> Array:
     return (phases.reward * phases.mask).sum(axis=(1, 3)).mean()
 
 
-def _keep_finite(
-    state: TrainState, new: Any, metrics: dict[str, Array]
-) -> tuple[TrainState, dict[str, Array]]:
+def _keep_finite(state: TrainState, new: Any, metrics: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
     """Take an update only if everything in it is finite; count it as skipped otherwise."""
     floats = [x for x in jax.tree.leaves((new, metrics)) if jnp.issubdtype(x.dtype, jnp.inexact)]
     fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
@@ -267,7 +269,9 @@ def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:
     if run is not None:
         run.wait()
         last = run.checkpoints.latest_step()
-        kept = "; no checkpoint was made before" if last is None else f"; checkpoint {last} is the last good one"
+        kept = (
+            "; no checkpoint was made before" if last is None else f"; checkpoint {last} is the last good one"
+        )
     raise RunError(
         f"updates {int(state.update) - int(state.skipped_in_a_row)} to {int(state.update)} were not finite: "
         f"the loss, its gradient or the rewards hold NaN or infinity (a lower learning rate may help){kept}"

@@ -63,15 +63,11 @@ class RL2:
         memory = meta_params.core.step(meta_params.encoder(timestep), memory)
         return self._output(meta_params, memory), memory
 
-    def unroll(
-        self, meta_params: RL2Params, task_params: PyTree, memory: Array, timesteps: TimeStep
-    ) -> Output:
+    def unroll(self, meta_params: RL2Params, task_params: PyTree, memory: Array, timesteps: TimeStep) -> Output:
         states = meta_params.core.unroll(jax.vmap(meta_params.encoder)(timesteps), memory)
         return self._output(meta_params, states)
 
-    def adapt(
-        self, meta_params: RL2Params, task_params: PyTree, transitions: Transition, key: Key
-    ) -> PyTree:
+    def adapt(self, meta_params: RL2Params, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
         return task_params
 
     def _output(self, meta_params: RL2Params, features: Array) -> Output:

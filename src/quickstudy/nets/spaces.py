@@ -54,9 +54,7 @@ class TimeStepEncoder(eqx.Module):
     def __call__(self, timestep: TimeStep) -> Array:
         """-> [size]"""
         scalars = jnp.stack([timestep.reward, timestep.first.astype(jnp.float32)])
-        return jnp.concatenate(
-            [self.observation(timestep.observation), self.action(timestep.action), scalars]
-        )
+        return jnp.concatenate([self.observation(timestep.observation), self.action(timestep.action), scalars])
 
 
 class PolicyHead(eqx.Module):

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from quickstudy.errors import require
+from quickstudy.errors import require, wrong
 from quickstudy.maths.returns import generalised_advantages
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Transition, Trials
@@ -93,7 +93,7 @@ class PPO:
         num_tasks = batch.advantage.shape[0]
         size = num_tasks // self.num_minibatches
         if size * self.num_minibatches != num_tasks:
-            raise ValueError(f"num_tasks: got {num_tasks}; expected a multiple of {self.num_minibatches}")
+            raise wrong("num_tasks", num_tasks, f"a multiple of outer.num_minibatches, {self.num_minibatches}")
 
         def minibatch(state: PPOState, rows: Array) -> tuple[PPOState, dict[str, Array]]:
             return self._minibatch(agent, state, jax.tree.map(lambda x: x[rows], batch), progress)
