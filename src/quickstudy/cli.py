@@ -197,7 +197,12 @@ def _evaluate_new(agent: str, env: str, arguments: list[str]) -> tuple[dict[str,
     options = parse(defaults, arguments, f"quickstudy evaluate {agent} {env}")
     _check_sample(options.num_tasks, options.seed)
     evaluation = evaluate(
-        options.agent, options.env, options.trial, num_tasks=options.num_tasks, seed=options.seed
+        options.agent,
+        options.env,
+        options.trial,
+        num_tasks=options.num_tasks,
+        seed=options.seed,
+        progress=True,
     )
     return evaluation, options.json
 
@@ -211,7 +216,9 @@ def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any],
     options = parse(defaults, arguments, f"quickstudy evaluate {directory}")
     _check_sample(options.num_tasks, options.seed)
     loaded = load(directory, checkpoint=_checkpoint(options.checkpoint), allow_code=options.allow_code)
-    evaluation = loaded.evaluate(num_tasks=options.num_tasks, seed=options.seed, trial=options.trial)
+    evaluation = loaded.evaluate(
+        num_tasks=options.num_tasks, seed=options.seed, trial=options.trial, progress=True
+    )
     if options.save:
         write_json(run.directory / EVALUATION, evaluation)
         _write_report(run.directory)

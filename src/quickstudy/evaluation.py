@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from quickstudy.compilation import use_compilation_cache
 from quickstudy.experiment import to_dict
 from quickstudy.fingerprint import environment_fingerprint, versions
 from quickstudy.maths.statistics import Interval, interquartile_mean, mean_interval, standard_error
+from quickstudy.progress import status_display
 from quickstudy.registry import name_of
 from quickstudy.rollout import collect, episode_returns, episode_sums, sample_tasks
 from quickstudy.types import Array, Key, PyTree, Transition, Trials, TrialShape
@@ -55,8 +57,19 @@ def training_split(env: Any) -> Any:
     return _split(env, "train")
 
 
-def measure(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, key: Key) -> Returns:
-    """Live through one trial in each of `num_tasks` tasks, in batches of one compiled shape."""
+def measure(
+    agent: Any,
+    env: Any,
+    trial: TrialShape,
+    meta_params: PyTree,
+    num_tasks: int,
+    key: Key,
+    say: Callable[[str], None] = lambda text: None,
+) -> Returns:
+    """Live through one trial in each of `num_tasks` tasks, in batches of one compiled shape.
+
+    `say` is told how far it is.
+    """
     size = max(MIN_BATCH, min(MAX_BATCH, BATCH_STEPS // trial.steps_per_task(env)))
     size = min(size, num_tasks)
     batches = []
@@ -65,6 +78,7 @@ def measure(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_ta
         first = min(start, num_tasks - size)
         episodes, success = _measure_batch(agent, env, trial, size, meta_params, key, first)
         skip = start - first
+        say(f"{min(start + size, num_tasks)}/{num_tasks} held-out tasks")
         batches.append((np.asarray(episodes)[skip:], None if success is None else np.asarray(success)[skip:]))
     success = None if batches[0][1] is None else np.concatenate([s for _, s in batches])
     return Returns(np.concatenate([e for e, _ in batches]).astype(np.float64), success)
@@ -79,11 +93,13 @@ def evaluate(
     num_tasks: int = 1000,
     seed: int = 0,
     checkpoint: int | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Measure an agent on held-out tasks, beside the references -> the evaluation as a dictionary.
 
     `meta_params=None` takes the agent as it is first made (a classical learner, an untrained net).
-    `checkpoint` is the number of updates behind `meta_params`, for the protocol.
+    `checkpoint` is the number of updates behind `meta_params`, for the protocol. `progress` shows on
+    stderr how far it is.
     """
     use_compilation_cache()
     trial = trial or TrialShape()
@@ -91,8 +107,9 @@ def evaluate(
     key = keys.branch(seed, keys.TEST)
     if meta_params is None:
         meta_params = initial_params(agent, env, trial, seed)
-    returns = measure(agent, env, trial, meta_params, num_tasks, key)
-    others = _measure_references(env, trial, num_tasks, key, seed)
+    with status_display(progress) as say:
+        returns = measure(agent, env, trial, meta_params, num_tasks, key, say)
+        others = _measure_references(env, trial, num_tasks, key, seed, say)
     exact = references.optimum(env, trial)
     total = mean_interval(returns.total)
     gain = _gain(returns)
@@ -163,12 +180,18 @@ def _measure_batch(
     return episodes, succeeded.mean(axis=1)
 
 
-def _measure_references(env: Any, trial: TrialShape, num_tasks: int, key: Key, seed: int) -> dict[str, Returns]:
-    agents = references.reference_agents(env, trial)
-    return {
-        name: measure(agent, env, trial, initial_params(agent, env, trial, seed), num_tasks, key)
-        for name, agent in agents.items()
-    }
+def _measure_references(
+    env: Any, trial: TrialShape, num_tasks: int, key: Key, seed: int, say: Callable[[str], None]
+) -> dict[str, Returns]:
+    measured = {}
+    for name, agent in references.reference_agents(env, trial).items():
+
+        def say_of(text: str, name: str = name) -> None:
+            say(f"{name}: {text}")
+
+        meta_params = initial_params(agent, env, trial, seed)
+        measured[name] = measure(agent, env, trial, meta_params, num_tasks, key, say_of)
+    return measured
 
 
 def _interval(interval: Interval) -> dict[str, float]:

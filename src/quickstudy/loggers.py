@@ -21,14 +21,14 @@ class Loggers:
         self, experiment: Experiment, run: Run | None, start: int, wandb: Literal["off", "online", "offline"]
     ):
         self._steps_per_update = experiment.steps_per_update
-        self.seconds_before = 0.0
+        self.seconds = 0.0
+        """Of training so far, those before a resume included; the training counts them on."""
         self._csv: MetricsLog | None = None
         self._events = self._wandb = None
         if run is not None:
             self._csv = MetricsLog(run.directory / METRICS, COLUMNS, start)
-            self.seconds_before = self._csv.last_seconds
+            self.seconds = self._csv.last_seconds
             self._events = with_disk_errors(_event_writer, str(run.directory / EVENTS), start)
-        self._last_seconds = self.seconds_before
         if wandb != "off":
             self._wandb = _wandb_run(experiment, run, wandb)
 
@@ -41,15 +41,13 @@ class Loggers:
         if self._wandb is not None:
             self._wandb.finish()
 
-    def row(self, update: int, seconds: float, num_updates: int, skipped: int) -> dict[str, float]:
-        """The columns that every line has."""
-        per_update = self._steps_per_update
-        elapsed, self._last_seconds = seconds - self._last_seconds, seconds
+    def row(self, update: int, num_updates: int, seconds: float, skipped: int) -> dict[str, float]:
+        """The columns that every line has; the last `num_updates` updates took `seconds`."""
         return {
             "update": update,
-            "env_steps": update * per_update,
-            "seconds": round(seconds, 3),
-            "steps_per_second": round(num_updates * per_update / max(elapsed, 1e-9)),
+            "env_steps": update * self._steps_per_update,
+            "seconds": round(self.seconds + seconds, 3),
+            "steps_per_second": round(num_updates * self._steps_per_update / max(seconds, 1e-9)),
             "skipped": skipped,
         }
 

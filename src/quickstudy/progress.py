@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from quickstudy.experiment import Experiment
@@ -37,6 +37,28 @@ def progress_display(experiment: Experiment, goal: Goal, start: int, wanted: boo
         display = _Plain(experiment, goal, start)
         yield display
         display.finish()
+
+
+@contextlib.contextmanager
+def status_display(wanted: bool) -> Iterator[Callable[[str], None]]:
+    """Something to tell now and then how far a measurement is."""
+    if not wanted:
+        yield lambda text: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True).status("measuring …") as status:
+            yield lambda text: status.update(f"measuring … {text}")
+    else:
+        last = time.monotonic()
+
+        def say(text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= PLAIN_EVERY:
+                print(f"measuring: {text}", file=sys.stderr, flush=True)
+                last = time.monotonic()
+
+        yield say
 
 
 def describe(experiment: Experiment, goal: Goal, row: dict[str, Any], remaining: float) -> str:

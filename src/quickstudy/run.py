@@ -11,11 +11,13 @@ Files are replaced, never half written; checkpoints are made by Orbax, which ren
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,13 @@ from quickstudy.experiment import Experiment, from_dict, to_dict
 from quickstudy.fingerprint import check_fingerprint, environment_fingerprint, machine, versions
 from quickstudy.types import PyTree
 
-EXPERIMENT, METRICS, EVALUATION, REPORT, CHECKPOINTS, EVENTS = (
-    "experiment.json", "metrics.csv", "evaluation.json", "report.html", "checkpoints", "events"
-)  # fmt: skip
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+EXPERIMENT, METRICS, EVALUATION, REPORT = "experiment.json", "metrics.csv", "evaluation.json", "report.html"
+CHECKPOINTS, EVENTS, LOCK = "checkpoints", "events", ".lock"
 KEPT_CHECKPOINTS = 3
 
 
@@ -74,6 +80,23 @@ class Run:
         if not (directory / EXPERIMENT).is_file():
             raise InputError(f"run: {str(directory)!r} is no run directory; expected one with {EXPERIMENT}")
         return directory
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one process; raises `InputError` where another one trains in it.
+
+        The system frees the lock with the process, so a kill leaves nothing behind. Systems without
+        `fcntl` go without.
+        """
+        if fcntl is None:
+            yield
+            return
+        with (self.directory / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"run: another process trains in {str(self.directory)!r}") from error
+            yield
 
     @property
     def checkpoints(self) -> Any:

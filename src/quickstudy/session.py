@@ -88,7 +88,12 @@ class Loaded:
         return Session(self.experiment.agent, self.experiment.env, self.meta_params, seed)
 
     def evaluate(
-        self, *, num_tasks: int | None = None, seed: int = 0, trial: TrialShape | None = None
+        self,
+        *,
+        num_tasks: int | None = None,
+        seed: int = 0,
+        trial: TrialShape | None = None,
+        progress: bool = False,
     ) -> dict[str, Any]:
         """Measure it on held-out tasks; see `quickstudy.evaluate`."""
         return evaluate(
@@ -99,6 +104,7 @@ class Loaded:
             num_tasks=num_tasks or self.experiment.num_test_tasks,
             seed=seed,
             checkpoint=self.update,
+            progress=progress,
         )
 
 

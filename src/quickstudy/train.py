@@ -7,6 +7,7 @@ training goes on exactly as if it had never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import threading
@@ -137,47 +138,61 @@ def check_devices(experiment: Experiment) -> None:
 
 def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Any) -> Trained:
     use_compilation_cache()
+    with contextlib.nullcontext() if run is None else run.locked():
+        try:
+            state, seconds = _run_to_the_end(experiment, run, progress, wandb)
+        finally:
+            if run is not None:
+                run.close()
+        evaluation = evaluate(
+            experiment.agent,
+            experiment.env,
+            experiment.trial,
+            state.outer.meta_params,
+            num_tasks=experiment.num_test_tasks,
+            checkpoint=int(state.update),
+            progress=progress,
+        )
+        if run is not None:
+            write_json(run.directory / EVALUATION, evaluation)
+    directory = None if run is None else run.directory
+    return Trained(state.outer.meta_params, evaluation, directory, seconds)
+
+
+def _run_to_the_end(
+    experiment: Experiment, run: Run | None, progress: bool, wandb: Any
+) -> tuple[TrainState, float]:
+    """All updates that are left, with all that happens between them -> (state, seconds)."""
     state, start = _start(experiment, run)
-    with Loggers(experiment, run, start, wandb) as loggers, _Signals() as signals:
-        seconds = loggers.seconds_before
-        began = time.monotonic()
-        with progress_display(experiment, _goal(experiment), start, progress) as display:
-            update = start
-            while update < experiment.num_updates and not signals.received:
-                stop = _next_stop(experiment, update)
-                state, metrics = run_updates(experiment, state, stop)
-                row = {name: float(value) for name, value in metrics.items()}
-                _stop_if_not_finite(state, run)
-                now = seconds + time.monotonic() - began
-                row |= loggers.row(stop, now, stop - update, int(state.skipped))
-                update = stop
-                evaluated = _is_evaluated(experiment, update) or bool(signals.received)
-                if evaluated:
-                    row |= _validate(experiment, state)
-                # The line first: a kill in between costs a line that is written again, never one for good.
-                loggers.write(row)
-                display.show(row)
-                if evaluated:
-                    _save(run, update, state, row["eval_return"])
-            seconds += time.monotonic() - began
+    update, goal = start, _goal(experiment)
+    with (
+        Loggers(experiment, run, start, wandb) as loggers,
+        _Signals() as signals,
+        progress_display(experiment, goal, start, progress) as display,
+    ):
+        while update < experiment.num_updates and not signals.received:
+            began = time.monotonic()
+            stop = _next_stop(experiment, update)
+            state, metrics = run_updates(experiment, state, stop)
+            row = {name: float(value) for name, value in metrics.items()}
+            _stop_if_not_finite(state, run)
+            row |= loggers.row(stop, stop - update, time.monotonic() - began, int(state.skipped))
+            update = stop
+            evaluated = _is_evaluated(experiment, update) or bool(signals.received)
+            if evaluated:
+                row |= _validate(experiment, state)
+            # The line first: a kill in between costs a line that is written again, never one for good.
+            loggers.write(row)
+            display.show(row)
+            if evaluated:
+                _save(run, update, state, row["eval_return"])
+            loggers.seconds += time.monotonic() - began
         if update == start:
             # Nothing was left to do, or nothing was done: what there is must still be on the disk.
             _save(run, update, state, _validate(experiment, state)["eval_return"])
-        if run is not None:
-            run.close()
         if signals.received and update < experiment.num_updates:
             raise Interrupted(signals.received, update)
-    result = evaluate(
-        experiment.agent,
-        experiment.env,
-        experiment.trial,
-        state.outer.meta_params,
-        num_tasks=experiment.num_test_tasks,
-        checkpoint=update,
-    )
-    if run is not None:
-        write_json(run.directory / EVALUATION, result)
-    return Trained(state.outer.meta_params, result, None if run is None else run.directory, seconds)
+        return state, loggers.seconds
 
 
 def _start(experiment: Experiment, run: Run | None) -> tuple[TrainState, int]:

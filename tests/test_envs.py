@@ -1,0 +1,141 @@
+"""What every registered family must do: one test over all of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from quickstudy import keys, registry
+from quickstudy.evaluation import held_out, measure, training_split
+from quickstudy.references.random_agent import Random
+from quickstudy.rollout import collect, sample_tasks
+from quickstudy.types import TrialShape
+
+ENVS = {name: registry.resolve("env", name)() for name in registry.REGISTRIES["env"]}
+NUM_TASKS, NUM_STEPS = 8, 40
+# Mean return of an episode of a random agent, measured over many tasks; the interval is three standard
+# errors of the 512 episodes that the test lives through, and no more than rounding wider.
+RANDOM_RETURN = {
+    "bandit": (0.43, 0.57),
+}
+
+each_env = pytest.mark.parametrize("name", ENVS)
+
+
+def lived(env, seed=0, num_tasks=NUM_TASKS, num_episodes=2):
+    """Trials of a random agent, under jit, vmap and scan."""
+    agent, trial = Random(), TrialShape(num_episodes=num_episodes)
+
+    @jax.jit
+    def live(key):
+        task_keys, trial_keys = keys.per_task(key, jnp.arange(num_tasks))
+        meta_params = agent.init(env, trial, key)
+        return collect(agent, env, trial, meta_params, sample_tasks(env, task_keys), trial_keys)
+
+    return live(jax.random.key(seed))
+
+
+def elements(space, values):
+    """The single elements of a batch [N, P, S, T, ...]."""
+    values = np.asarray(values, space.dtype)
+    return values.reshape(-1, *space.shape)
+
+
+@each_env
+def test_outputs_are_in_their_spaces(name):
+    env = ENVS[name]
+    assert isinstance(env.observation_space, spaces.Discrete | spaces.Box)
+    phases = lived(env).phases
+    for values in (phases.timestep.observation, phases.next_observation):
+        dtype = jax.dtypes.canonicalize_dtype(env.observation_space.dtype)
+        assert values.dtype == dtype, f"observations are {values.dtype}, the space says {dtype}"
+        for value in elements(env.observation_space, values)[:NUM_STEPS]:
+            assert env.observation_space.contains(value[()]), value
+    for action in elements(env.action_space, phases.action)[:NUM_STEPS]:
+        assert env.action_space.contains(action[()]), action
+    assert np.isfinite(phases.reward).all()
+    assert phases.terminated.dtype == bool
+    assert phases.success is None or phases.success.dtype == bool
+
+
+@each_env
+def test_tasks_differ(name):
+    tasks = sample_tasks(ENVS[name], jax.random.split(jax.random.key(0), 32))
+    flat = np.concatenate([np.asarray(x, np.float64).reshape(32, -1) for x in jax.tree.leaves(tasks)], axis=1)
+    assert len(np.unique(flat, axis=0)) > 1
+
+
+@each_env
+def test_the_same_key_gives_the_same_trajectory(name):
+    def rewards_and_observations(seed):
+        phases = lived(ENVS[name], seed).phases
+        return np.asarray(phases.reward), np.asarray(phases.next_observation), np.asarray(phases.action)
+
+    one, again, other = (rewards_and_observations(seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@each_env
+def test_what_differs_between_tasks_matters(name):
+    """The same actions and keys earn or show something else in another task."""
+    env = ENVS[name]
+    tasks = sample_tasks(env, jax.random.split(jax.random.key(2), 16))
+    k_reset, k_step = jax.random.split(jax.random.key(3))
+    actions = jax.random.split(jax.random.key(4), env.max_steps)
+
+    @jax.jit
+    @jax.vmap
+    def outcomes(task):
+        state, first = env.reset(task, k_reset)
+
+        def body(state, key):
+            k_action, k_env = jax.random.split(key)
+            action = Random().step(meta_params, (), (), None, k_action)[0].policy.sample(k_action)
+            state, outcome = env.step(task, state, action, k_env)
+            return state, (outcome.observation, outcome.reward)
+
+        return first, jax.lax.scan(body, state, actions)[1]
+
+    meta_params = Random().init(env, TrialShape(), k_step)
+    seen = jax.tree.leaves(outcomes(tasks))
+    assert any(len(np.unique(np.asarray(x).reshape(16, -1), axis=0)) > 1 for x in seen)
+
+
+@each_env
+def test_train_and_test_tasks_are_disjoint(name):
+    env = ENVS[name]
+    if not hasattr(env, "split"):
+        assert held_out(env) == training_split(env) == env
+        return
+    sampled = []
+    for family in (training_split(env), held_out(env)):
+        tasks = sample_tasks(family, jax.random.split(jax.random.key(0), 4096))
+        flat = [np.asarray(x, np.float64).reshape(4096, -1) for x in jax.tree.leaves(tasks)]
+        sampled.append({tuple(row) for row in np.concatenate(flat, axis=1)})
+    assert not sampled[0] & sampled[1]
+
+
+@each_env
+def test_a_random_agents_mean_return(name):
+    env = ENVS[name]
+    returns = measure(Random(), env, TrialShape(num_episodes=1), Random().init(
+        env, TrialShape(), jax.random.key(0)), 512, jax.random.key(5))  # fmt: skip
+    low, high = RANDOM_RETURN[name]
+    assert low <= returns.total.mean() <= high
+
+
+@each_env
+def test_every_family_can_be_described_and_drawn(name):
+    env = ENVS[name]
+    task = jax.device_get(jax.tree.map(lambda x: x[0], sample_tasks(env, jax.random.split(jax.random.key(0), 1))))
+    if hasattr(env, "describe"):
+        assert isinstance(env.describe(task), str)
+    if hasattr(env, "render"):
+        state, _ = env.reset(task, jax.random.key(0))
+        picture = env.render(task, jax.device_get(state))
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+        assert picture.shape[2] == 3
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1
