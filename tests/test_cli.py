@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line with exit code 2 for every kind of bad input."""
 
+import importlib.util
 import json
 import shutil
 
@@ -92,6 +93,13 @@ def test_no_traceback_in_a_process_of_its_own(tmp_path):
     done = command("train", "rl2", "bandit", "--env.num-arms", "0", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "quickstudy: Bandit.num_arms: got 0; expected at least 1\n"
+
+
+def test_a_logger_that_is_not_installed_is_refused(bad, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "wandb: the package is not installed" in bad("train", "rl2", "bandit", "--wandb", "offline")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_output_directory_that_exists_is_refused(bad, run):

@@ -129,7 +129,9 @@ def test_a_random_agents_mean_return(name):
 @each_env
 def test_every_family_can_be_described_and_drawn(name):
     env = ENVS[name]
-    task = jax.device_get(jax.tree.map(lambda x: x[0], sample_tasks(env, jax.random.split(jax.random.key(0), 1))))
+    task = jax.device_get(
+        jax.tree.map(lambda x: x[0], sample_tasks(env, jax.random.split(jax.random.key(0), 1)))
+    )
     if hasattr(env, "describe"):
         assert isinstance(env.describe(task), str)
     if hasattr(env, "render"):

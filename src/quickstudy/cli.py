@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import TracebackType
+from typing import Annotated, Any
 
 import tyro
 
 from quickstudy.arguments import option, parse
 from quickstudy.errors import InputError, RunError, unknown
 from quickstudy.experiment import Experiment
+from quickstudy.loggers import WandbMode
 from quickstudy.types import TrialShape
 
 USAGE = """usage: quickstudy COMMAND …
@@ -35,7 +38,6 @@ USAGE = """usage: quickstudy COMMAND …
 `quickstudy COMMAND … --help` lists the options; for train and evaluate name AGENT and ENV first:
 `quickstudy train rl2 bandit --help`."""
 
-Wandb = Literal["off", "online", "offline"]
 Unprefixed = tyro.conf.arg(name="")
 
 
@@ -46,7 +48,7 @@ class TrainOptions:
     experiment: Annotated[Experiment, Unprefixed]
     out: str | None = None
     """The run directory, which must be new; by default one is made in runs/."""
-    wandb: Wandb = "off"
+    wandb: WandbMode = "off"
     """Log to Weights & Biases too."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the evaluation as one JSON object and nothing else on standard output."""
@@ -56,7 +58,7 @@ class TrainOptions:
 class ResumeOptions:
     """Go on with a training from its last checkpoint."""
 
-    wandb: Wandb = "off"
+    wandb: WandbMode = "off"
     """Log to Weights & Biases too."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the evaluation as one JSON object and nothing else on standard output."""
@@ -123,8 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command -> the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
+    sys.excepthook = _show_exception
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has gone (`… | head`): no more is wanted, at the interpreter's exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         _say(str(error))
         return 2
@@ -336,6 +345,12 @@ def _new_directory(experiment: Experiment) -> Path:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     _say(f"warning: {message}")
+
+
+def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As always, but for what TensorStore's callbacks print once a failed save has been reported."""
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 from typing import Any, Literal, Self
 
@@ -10,6 +11,7 @@ from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment, to_dict
 from quickstudy.run import EVENTS, METRICS, MetricsLog, Run, with_disk_errors
 
+WandbMode = Literal["off", "online", "offline"]
 COLUMNS = ("update", "env_steps", "seconds", "steps_per_second", "return",
            "eval_return", "eval_low", "eval_high", "skipped")  # fmt: skip
 
@@ -17,9 +19,7 @@ COLUMNS = ("update", "env_steps", "seconds", "steps_per_second", "return",
 class Loggers:
     """All loggers of one training; without a run directory there are none but Weights & Biases."""
 
-    def __init__(
-        self, experiment: Experiment, run: Run | None, start: int, wandb: Literal["off", "online", "offline"]
-    ):
+    def __init__(self, experiment: Experiment, run: Run | None, start: int, wandb: WandbMode):
         self._steps_per_update = experiment.steps_per_update
         self.seconds = 0.0
         """Of training so far, those before a resume included; the training counts them on."""
@@ -70,10 +70,13 @@ def _event_writer(directory: str, start: int) -> Any:
     return SummaryWriter(directory, purge_step=start or None)
 
 
-def _wandb_run(experiment: Experiment, run: Run | None, mode: Any) -> Any:
-    try:
-        wandb = importlib.import_module("wandb")
-    except ImportError as error:
-        raise InputError("wandb: the package is not installed; pip install 'quickstudy[wandb]'") from error
+def check_wandb(mode: WandbMode) -> None:
+    """Raise `InputError` where Weights & Biases is asked for and not installed."""
+    if mode != "off" and importlib.util.find_spec("wandb") is None:
+        raise InputError("wandb: the package is not installed; pip install 'quickstudy[wandb]'")
+
+
+def _wandb_run(experiment: Experiment, run: Run | None, mode: WandbMode) -> Any:
+    wandb = importlib.import_module("wandb")
     directory = None if run is None else str(run.directory)
     return wandb.init(project="quickstudy", dir=directory, mode=mode, config=to_dict(experiment))

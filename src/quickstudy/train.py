@@ -14,7 +14,7 @@ import threading
 import time
 import types
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from quickstudy.compilation import use_compilation_cache
 from quickstudy.errors import RunError, wrong
 from quickstudy.evaluation import evaluate, held_out, initial_params, measure, training_split
 from quickstudy.experiment import Experiment
-from quickstudy.loggers import Loggers
+from quickstudy.loggers import Loggers, WandbMode, check_wandb
 from quickstudy.maths.statistics import mean_interval
 from quickstudy.progress import Goal, progress_display
 from quickstudy.rollout import collect, sample_tasks
@@ -70,7 +70,7 @@ def train(
     out: Path | str | None = None,
     *,
     progress: bool = True,
-    wandb: Literal["off", "online", "offline"] = "off",
+    wandb: WandbMode = "off",
 ) -> Trained:
     """Meta-train and evaluate; with `out`, keep everything in a new run directory.
 
@@ -79,6 +79,7 @@ def train(
     """
     experiment.check_trainable()
     check_devices(experiment)
+    check_wandb(wandb)
     # An agent that cannot act in the environment says so before there is a directory.
     jax.eval_shape(lambda: init_state(experiment))
     run = None if out is None else Run.create(out, experiment)
@@ -89,12 +90,13 @@ def resume(
     directory: Path | str,
     *,
     progress: bool = True,
-    wandb: Literal["off", "online", "offline"] = "off",
+    wandb: WandbMode = "off",
     allow_code: bool = False,
 ) -> Trained:
     """Go on with the training in a run directory, from its newest readable checkpoint."""
     run = Run.open(directory, allow_code)
     check_devices(run.experiment)
+    check_wandb(wandb)
     return _train(run.experiment, run, progress, wandb)
 
 
@@ -136,7 +138,7 @@ def check_devices(experiment: Experiment) -> None:
         raise wrong("num_tasks", experiment.num_tasks, f"a multiple of the number of devices, {count}")
 
 
-def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Any) -> Trained:
+def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: WandbMode) -> Trained:
     use_compilation_cache()
     with contextlib.nullcontext() if run is None else run.locked():
         try:
@@ -160,7 +162,7 @@ def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Any) 
 
 
 def _run_to_the_end(
-    experiment: Experiment, run: Run | None, progress: bool, wandb: Any
+    experiment: Experiment, run: Run | None, progress: bool, wandb: WandbMode
 ) -> tuple[TrainState, float]:
     """All updates that are left, with all that happens between them -> (state, seconds)."""
     state, start = _start(experiment, run)

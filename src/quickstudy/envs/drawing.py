@@ -1,8 +1,8 @@
 """A few shapes on a picture, for `render`: places are in the family's own coordinates.
 
-    picture = Picture(low=(-1, -1), high=(1, 1))
-    picture.disc((0.2, 0.3), radius=0.05, colour=BLUE)
-    picture.pixels  # uint8 [H, W, 3]
+picture = Picture(low=(-1, -1), high=(1, 1))
+picture.disc((0.2, 0.3), radius=0.05, colour=BLUE)
+picture.pixels  # uint8 [H, W, 3]
 """
 
 from __future__ import annotations
