@@ -1,0 +1,261 @@
+"""MuJoCo families: Gymnasium's bodies bit for bit, one call to the host a step, bodies that differ by task."""
+
+import importlib.util
+import subprocess
+import sys
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from quickstudy.envs import mujoco_physics as physics
+from quickstudy.envs.ant import AntDirection, AntGoal, AntVelocity
+from quickstudy.envs.cheetah import CheetahDirection, CheetahMass, CheetahVelocity
+from quickstudy.envs.hopper import HopperParameters
+from quickstudy.envs.humanoid import HumanoidDirection
+from quickstudy.envs.walker import WalkerParameters
+from quickstudy.errors import InputError
+from quickstudy.references.random_agent import Random
+from quickstudy.rollout import collect, replay, sample_tasks
+from quickstudy.types import TrialShape
+
+if importlib.util.find_spec("mujoco") is None or importlib.util.find_spec("imageio") is None:
+    pytest.skip("needs quickstudy[mujoco], and imageio for Gymnasium's bodies", allow_module_level=True)
+
+mujoco = physics.mujoco()
+KEY = jax.random.key(0)
+# The families whose standard task, with Gymnasium's constants, is an environment of Gymnasium.
+STANDARD = {
+    "HalfCheetah-v5": CheetahDirection(control_cost=0.1),
+    "Ant-v5": AntDirection(control_cost=0.5, survive_reward=1.0),
+    "Walker2d-v5": WalkerParameters(),
+    "Hopper-v5": HopperParameters(),
+    "Humanoid-v5": HumanoidDirection(),
+}
+EPISODES, STEPS = 10, 200
+each_standard = pytest.mark.parametrize("name", STANDARD)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """MuJoCo writes MUJOCO_LOG.TXT where it stands when Gymnasium loads the cheetah's file."""
+    monkeypatch.chdir(tmp_path)
+
+
+def numbers(state):
+    """The float64 numbers of one state."""
+    return np.asarray(state).view(np.float64)
+
+
+def state_of(env, data):
+    """Our state, of Gymnasium's."""
+    place = env.body.place(env.standard, data) if env.body.place else data.qpos[:1]
+    return jnp.asarray(np.concatenate([data.qpos, data.qvel, data.qacc_warmstart, place]).view(np.uint32))
+
+
+@each_standard
+def test_equal_to_gymnasium_bit_for_bit(name):
+    """Whole episodes, never put back in step: equal positions and velocities, reward to 1e-5."""
+    env, theirs = STANDARD[name], gymnasium.make(name).unwrapped
+    step = jax.jit(env.step)
+    for episode in range(EPISODES):
+        theirs.reset(seed=episode)
+        theirs.action_space.seed(episode)
+        state = state_of(env, theirs.data)
+        for _ in range(STEPS):
+            action = theirs.action_space.sample()
+            observation, reward, terminated, *_ = theirs.step(action)
+            state, outcome = step(env.standard_task(), state, action, KEY)
+            np.testing.assert_array_equal(numbers(state), numbers(state_of(env, theirs.data)))
+            np.testing.assert_array_equal(outcome.observation, observation.astype(np.float32))
+            assert abs(float(outcome.reward) - reward) < 1e-5
+            assert bool(outcome.terminated) == terminated
+            if terminated:
+                break
+
+
+@each_standard
+def test_an_episode_begins_as_gymnasiums(name):
+    env, theirs = STANDARD[name], gymnasium.make(name).unwrapped
+    theirs.reset(seed=0)
+    for seed in range(5):
+        state, observation = jax.jit(env.reset)(env.standard_task(), jax.random.key(seed))
+        mujoco.mj_resetData(theirs.model, theirs.data)
+        nq, nv = env.standard.nq, env.standard.nv
+        theirs.set_state(*np.split(numbers(state)[: nq + nv], [nq]))
+        np.testing.assert_array_equal(numbers(state), numbers(state_of(env, theirs.data)))
+        np.testing.assert_array_equal(observation, theirs._get_obs().astype(np.float32))
+
+
+@each_standard
+def test_the_noise_at_the_beginning_is_gymnasiums(name):
+    env, theirs = STANDARD[name], gymnasium.make(name).unwrapped
+    states = jax.jit(jax.vmap(env.reset, (None, 0)))(env.standard_task(), jax.random.split(KEY, 1000))[0]
+    ours = numbers(states)[:, : env.standard.nq + env.standard.nv]
+
+    def start(seed):
+        theirs.reset(seed=seed)
+        return np.concatenate([theirs.data.qpos, theirs.data.qvel])
+
+    gyms = np.stack([start(seed) for seed in range(1000)])
+    # 1,000 draws: the mean is known to 0.03 deviations, a deviation to 2.2%; four times that.
+    deviation = gyms.std(0)
+    assert np.all(np.abs(ours.mean(0) - gyms.mean(0)) < 4 * 0.045 * deviation)
+    np.testing.assert_allclose(ours.std(0), deviation, rtol=4 * 0.032)
+
+
+@pytest.mark.parametrize("env", [CheetahVelocity(max_steps=5), CheetahMass(max_steps=5), AntGoal(max_steps=5)])
+def test_one_call_to_the_host_a_step_and_twice_the_same(env, monkeypatch):
+    """N tasks × S streams arrive as one batch; the replay calls nothing."""
+    sizes, run = [], physics._run
+    monkeypatch.setattr(physics, "_run", lambda *a: sizes.append(len(a[3])) or run(*a))
+    trial, agent = TrialShape(num_adapts=1, num_streams=2, num_episodes=2), Random()
+    meta_params = agent.init(env, trial, KEY)
+    keys = jax.random.split(KEY, 3)
+
+    @jax.jit
+    def live():
+        return collect(agent, env, trial, meta_params, sample_tasks(env, keys), keys)
+
+    one = jax.block_until_ready(live())
+    # Two phases of a first reset, ten steps, and a reset after each of two episodes.
+    assert sizes == [6] * 2 * (1 + 10 + 2)
+    again = live()
+    for a, b in zip(jax.tree.leaves(one.phases), jax.tree.leaves(again.phases), strict=True):
+        np.testing.assert_array_equal(a, b)
+    sizes.clear()
+    np.testing.assert_allclose(
+        replay(agent, meta_params, one).policy.log_prob(one.phases.action), one.phases.log_prob, rtol=1e-5
+    )
+    assert not sizes
+
+
+def scaled_model(env, task):
+    """The model that a user of MuJoCo would make for a task."""
+    path = f"{gymnasium.__path__[0]}/envs/mujoco/assets/{env.body.xml}"
+    model = mujoco.MjModel.from_xml_path(path)
+    for name, factors in env.scales(task).items():
+        getattr(model, name)[:] *= np.asarray(factors, np.float64)
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+@pytest.mark.parametrize("env", [CheetahMass(), WalkerParameters(), HopperParameters()])
+def test_every_row_of_a_batch_has_its_own_body(env):
+    """A batch equals a loop over `mj_step` with a model for each task; also after the tasks change."""
+    step = jax.jit(jax.vmap(env.step))
+    for seed in (0, 1):
+        tasks = sample_tasks(env, jax.random.split(jax.random.key(seed), 4))
+        states = jax.vmap(env.reset)(tasks, jax.random.split(KEY, 4))[0]
+        actions = jax.random.uniform(jax.random.key(seed), (10, 4, *env.action_space.shape), minval=-1.0)
+        befores = numbers(states)
+        for action in actions:
+            states, _ = step(tasks, states, action, jax.random.split(KEY, 4))
+        for row in range(4):
+            model = scaled_model(env, jax.tree.map(lambda x, row=row: x[row], tasks))
+            data = mujoco.MjData(model)
+            data.qpos, data.qvel, data.qacc_warmstart, _ = np.split(
+                befores[row], np.cumsum([model.nq, model.nv, model.nv])
+            )
+            for action in actions:
+                data.ctrl[:] = action[row]
+                mujoco.mj_step(model, data, nstep=env.body.frame_skip)
+            np.testing.assert_array_equal(numbers(states)[row], numbers(state_of(env, data)))
+
+
+def test_factors_follow_the_papers():
+    tasks = sample_tasks(WalkerParameters(), jax.random.split(KEY, 2000))
+    for name, base in (("body_mass", 1.5), ("body_inertia", 1.5), ("dof_damping", 1.3), ("geom_friction", 1.5)):
+        exponents = np.log(tasks[name]) / np.log(base)
+        np.testing.assert_allclose([exponents.min(), exponents.mean(), exponents.max()], [-3, 0, 3], atol=0.06)
+    masses = np.log2(sample_tasks(CheetahMass(), jax.random.split(KEY, 2000)))
+    np.testing.assert_allclose([masses.min(), masses.mean(), masses.max()], [-1, 0, 1], atol=0.06)
+    radii = np.linalg.norm(sample_tasks(AntGoal(), jax.random.split(KEY, 2000)), axis=1)
+    np.testing.assert_allclose([(radii**2).mean(), radii.max()], [4.5, 3.0], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("env", "task", "expected"),
+    [
+        (CheetahDirection(), -1.0, -2.0 - 0.05 * 1.5),
+        (CheetahVelocity(), 0.5, -1.5 - 0.05 * 1.5),
+        (CheetahMass(), 0.7, 2.0 - 0.05 * 1.5 - 0.3),
+        (AntVelocity(), 0.5, 1.0 - 1.5 - 0.005 * 2.0 + 0.05 - 5e-4 * 7.0),
+        (AntDirection(), np.array([0.0, 1.0]), 3.0 - 0.005 * 2.0 + 0.05 - 5e-4 * 7.0),
+        (AntGoal(), np.array([1.0, 1.0]), -0.7 - 1.3 - 0.1 * 2.0 - 5e-4 * 7.0),
+    ],
+)
+def test_rewards_by_hand(env, task, expected):
+    """Velocity (2, 3), all actions 0.5, the first positions 0.3, −0.3 and 0.5, seven contact forces above 1."""
+    model = env.standard
+    forces = np.zeros((model.nbody, 6))
+    forces[1, :] = forces[2, 0] = -20.0
+    qpos = np.zeros(model.nq)
+    qpos[:3] = 0.3, -0.3, 0.5
+    seen = physics.Seen(qpos, np.zeros(model.nv), np.array([2.0, 3.0]), {"cfrc_ext": jnp.asarray(forces)})
+    action = 0.5 * jnp.ones(env.action_space.shape)
+    assert float(env.reward(task, seen, action)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [CheetahVelocity, CheetahMass, HopperParameters])
+def test_mjx_equals_the_c_engine_over_five_steps(family):
+    """float32 against float64; measured 3e-6. Compiles for half a minute."""
+    on_host, in_jax = family(), family(backend="mjx")
+    task = on_host.sample_task(KEY)
+    size = on_host.standard.nq + on_host.standard.nv
+    (state, first), (state_x, first_x) = (jax.jit(env.reset)(task, KEY) for env in (on_host, in_jax))
+    np.testing.assert_allclose(first, first_x, atol=1e-6)
+    step, step_x = jax.jit(on_host.step), jax.jit(in_jax.step)
+    for key in jax.random.split(KEY, 5):
+        action = jax.random.uniform(key, on_host.action_space.shape, minval=-1.0)
+        state, outcome = step(task, state, action, KEY)
+        state_x, outcome_x = step_x(task, state_x, action, KEY)
+        np.testing.assert_allclose(state_x[:size], numbers(state)[:size], atol=1e-4)
+        np.testing.assert_allclose(outcome_x.observation, outcome.observation, atol=1e-4)
+        np.testing.assert_allclose(outcome_x.reward, outcome.reward, atol=1e-4)
+
+
+@pytest.mark.parametrize("env", [CheetahDirection(), AntGoal(), HopperParameters()])
+def test_render(env):
+    task = env.sample_task(KEY)
+    state, _ = env.reset(task, KEY)
+    try:
+        picture = env.render(task, jax.device_get(state))
+    except InputError as error:
+        pytest.skip(str(error))
+    assert picture.shape == (160, 240, 3)
+    assert picture.dtype == np.uint8
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+def test_without_mujoco_there_is_one_clear_error(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(InputError, match=r"pip install 'quickstudy\[mujoco\]'"):
+        physics.mujoco()
+
+
+def test_a_familys_module_does_not_import_mujoco():
+    code = "import sys, quickstudy.envs.ant, quickstudy.envs.walker; assert 'mujoco' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CheetahVelocity(velocity=(2.0, 1.0)),
+        lambda: AntGoal(radius=0.0),
+        lambda: AntDirection(directions="up"),
+        lambda: WalkerParameters(log_scale_limit=-1.0),
+        lambda: CheetahDirection(backend="bullet"),
+        lambda: HumanoidDirection(max_steps=0),
+    ],
+)
+def test_wrong_settings_are_refused(make):
+    with pytest.raises(InputError, match="expected"):
+        make()
