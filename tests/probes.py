@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from quickstudy.agents.rl2 import RL2
 from quickstudy.types import Outcome, TrialShape
 
 TRIAL = TrialShape(num_adapts=0, num_streams=1, num_episodes=3)
@@ -99,3 +100,35 @@ class CountProbe:
         count = state + 1
         reward = (task * count).astype(jnp.float32)
         return count, Outcome(count[None].astype(jnp.float32), reward, count >= task)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptingProbe(RL2):
+    """RL² with a value that learns within the task, and a random key used wherever one is given.
+
+    `task_params` is a number that begins at random and moves towards the phase's mean reward; it and
+    noise from `step`'s own key move the policy's logits or mean, so that nothing can be replayed without
+    the right task parameters, keys and order of phases.
+    """
+
+    hidden_size: int = 8
+
+    def init_task(self, meta_params, key):
+        return jax.random.normal(key)
+
+    def init_memory(self, meta_params, task_params):
+        return meta_params.core.init_state() + 0.1 * task_params
+
+    def step(self, meta_params, task_params, memory, timestep, key):
+        output, memory = super().step(meta_params, task_params, memory, timestep, key)
+        moved = (jax.random.normal(key) + task_params) * jnp.arange(output.policy.mode().size or 1)
+        return output._replace(policy=jax.tree.map(lambda x: x + 0.1 * moved.sum() * x, output.policy)), memory
+
+    def adapt(self, meta_params, task_params, transitions, key):
+        paid = (transitions.reward * transitions.mask).sum() / transitions.mask.sum()
+        rate = jax.nn.sigmoid(meta_params.value.bias[0])
+        return task_params + rate * (paid - task_params) + 0.1 * jax.random.normal(key)
+
+    @property
+    def unroll(self):
+        raise AttributeError("a step that uses its key has no parallel form")

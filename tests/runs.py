@@ -67,11 +67,11 @@ def environment(**changes):
     return {**os.environ, "PYTHONPATH": path, **changes}
 
 
-def command(*arguments, **options):
+def command(*arguments, cwd=None, **variables):
     """Run `quickstudy …` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "quickstudy.cli", *map(str, arguments)],
-        capture_output=True, text=True, env=environment(), timeout=300, check=False, **options,
+        capture_output=True, text=True, env=environment(**variables), timeout=300, check=False, cwd=cwd,
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from quickstudy.cli import main
-from quickstudy.experiment import from_dict
+from quickstudy.experiment import from_record
+from quickstudy.run import Run
 from quickstudy.train import train
 from tests.runs import TINY_OPTIONS, command
 
@@ -58,18 +59,31 @@ def bad(capsys):
         ("train rl2 bandit --outer pp", "outer: unknown name 'pp'; did you mean 'ppo'?"),
         ("train rl2 bandit --env.num-arm 3", "unknown name '--env.num-arm'; did you mean '--env.num-arms'?"),
         ("train rl2 bandit --sed 3", "option: unknown name '--sed'; did you mean '--seed'?"),
-        ("train rl2 bandit --env.num-arms 0", "Bandit.num_arms: got 0; expected at least 1"),
+        ("train rl2 bandit --env.num-arms 0", "Bandit.num_arms: got 0; expected between 1 and 10,000"),
         ("train rl2 bandit --env.num-arms two", "--env.num-arms: invalid literal for int()"),
         ("train rl2 bandit --env.num-arms 2.5", "--env.num-arms: invalid literal for int()"),
         ("train rl2 bandit --outer.clip -1", "PPO.clip: got -1.0; expected above 0"),
         ("train rl2 bandit --outer.learning-rate nan", "PPO.learning_rate: got nan; expected above 0"),
         ("train rl2 bandit --outer.credit life", "('trial', 'episode')"),
-        ("train rl2 bandit --trial.num-episodes 0", "TrialShape.num_episodes: got 0; expected at least 1"),
+        ("train rl2 bandit --trial.num-episodes 0", "TrialShape.num_episodes: got 0; expected between"),
         ("train rl2 bandit --seed -1", "Experiment.seed: got -1; expected between 0 and 2**32 - 1"),
         ("train rl2 bandit --num-tasks 30 --outer.num-minibatches 4", "num_tasks: got 30; expected a multiple"),
         ("train rl2 bandit --seed", "--seed"),
         ("train rl2", "arguments: got rl2; expected quickstudy train AGENT ENV"),
         ("train rl2 bandit extra", "arguments: got rl2 bandit extra; expected"),
+        ("train rl2 bandit --outer=", "outer: unknown name ''"),
+        ("train rl2 bandit --outer.final-entropy-coefficient nan", "final_entropy_coefficient: got nan"),
+        ("train rl2 bandit --num-updates 3000000000", "num_updates: got 3000000000; expected between"),
+        ("train rl2 bandit --num-tasks 1000000000", "num_tasks: got 1000000000; expected between"),
+        ("train rl2 bandit --env.num-arms 10000000000", "num_arms: got 10000000000; expected between"),
+        ("train rl2 bandit --trial.num-episodes 10000000000", "num_episodes: got 10000000000; expected"),
+        ("train rl2 bandit --trial.num-adapts 2", "outer.credit: got 'trial'; expected 'episode'"),
+        ("train rl2 bandit --out /dev/null/x", "out: cannot make '/dev/null/x'"),
+        ("train : bandit", "agent: got ''; expected package.module:Name"),
+        ("train .foo:Bar bandit", "agent: got '.foo'; expected package.module:Name"),
+        ("train rl2 quickstudy.agents.rl2:RL2", "has no 'observation_space'"),
+        (f"train {'x' * 300}.py:Agent bandit", "expected a file that exists"),
+        (f"evaluate {'x' * 300}", "is no run directory"),
         ("train thompson bandit", "agent: 'thompson' has nothing to meta-train"),
         ("train missing.py:Agent bandit", "agent: got 'missing.py'; expected a file that exists"),
         ("train no_such_package.x:Agent bandit", "agent: cannot import 'no_such_package.x'"),
@@ -92,7 +106,7 @@ def test_bad_input_is_one_line(bad, tmp_path, monkeypatch, arguments, said):
 def test_no_traceback_in_a_process_of_its_own(tmp_path):
     done = command("train", "rl2", "bandit", "--env.num-arms", "0", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "quickstudy: Bandit.num_arms: got 0; expected at least 1\n"
+    assert done.stderr == "quickstudy: Bandit.num_arms: got 0; expected between 1 and 10,000\n"
 
 
 def test_a_logger_that_is_not_installed_is_refused(bad, tmp_path, monkeypatch):
@@ -166,10 +180,9 @@ def test_more_episodes_than_in_training(run, capsys):
 
 
 def test_checkpoints_can_be_chosen(run, bad, capsys):
-    for name, update in (("best", None), ("15", 15)):
+    for name, update in (("best", Run.open(run).best_step()), ("15", 15), ("last", 20)):
         assert main(["evaluate", str(run), "--num-tasks", "50", "--checkpoint", name, "--json"]) == 0
-        checkpoint = json.loads(capsys.readouterr().out)["protocol"]["checkpoint"]
-        assert checkpoint == update or update is None
+        assert json.loads(capsys.readouterr().out)["protocol"]["checkpoint"] == update
     assert "checkpoint: got 7; expected one of" in bad("evaluate", run, "--checkpoint", "7")
 
 
@@ -213,7 +226,7 @@ def test_help(capsys, arguments):
         code = stop.code
     assert code == 0
     out = capsys.readouterr().out
-    assert "train" in out or "list" in out
+    assert ("--json" if arguments.startswith(("list", "train rl2")) else "resume DIR") in out
     if arguments.startswith("train rl2"):
         assert "--env.num-arms" in out
 
@@ -239,15 +252,72 @@ def test_a_changed_reward_is_noticed(tmp_path, monkeypatch):
     assert "now pays other rewards" in done.stderr
 
 
-def test_train_needs_no_terminal_and_says_where_things_are(run):
-    done = command("report", run)
-    assert done.returncode == 0
-    assert done.stdout.strip().endswith("report.html")
+def test_json_leaves_standard_output_to_one_object(tmp_path):
+    done = command("train", "rl2", "bandit", *TINY_OPTIONS, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_tasks"] == 64
+    assert "update 20/20" in done.stderr
+    assert done.stderr.strip().endswith("report.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("evaluation.json", "{}", "agent is missing"),
+        ("metrics.csv", "\xff\x00 no table", None),
+        ("experiment.json", "\xff", "cannot be read as JSON"),
+    ],
+)
+def test_damaged_files_are_told_or_passed_over(bad, run, tmp_path, name, text, said):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / name).write_bytes(text.encode("latin-1"))
+    if said is None:
+        assert main(["report", str(copy)]) == 0
+        assert main(["resume", str(copy)]) == 0
+    else:
+        assert said in bad("compare", copy)
+
+
+DATACLASS = "import dataclasses\n@dataclasses.dataclass{}\nclass Mine:\n    x: int = 1"
+FAULTY = {
+    "syntax": ("class Mine(:", "SyntaxError"),
+    "import": ("import no_such_package", "No module named 'no_such_package'"),
+    "mutable": (DATACLASS.format(""), "a frozen dataclass"),
+    "empty": (DATACLASS.format("(frozen=True)"), "has no 'init'"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_a_faulty_file_of_a_users_own(bad, tmp_path, fault):
+    code, said = FAULTY[fault]
+    (tmp_path / f"{fault}.py").write_text(code)
+    assert said in bad("train", f"{tmp_path / fault}.py:Mine", "bandit", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_that_may_name_code_is_refused(bad, run, tmp_path):
+    """A run directory of somebody else's must not make us import what a field names."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "experiment.json").read_text())
+    record["env"]["num_arms"] = "os:system"
+    (copy / "experiment.json").write_text(json.dumps(record))
+    assert "may name code outside quickstudy" in bad("evaluate", copy)
+
+
+def test_a_frame_of_ascii_letters_is_understood(tmp_path):
+    done = command("train", "rl2", "bandit", "--seed", "x", cwd=tmp_path)
+    ascii_frame = command("train", "rl2", "bandit", "--seed", "x", cwd=tmp_path, PYTHONIOENCODING="latin-1")
+    assert (
+        done.stderr
+        == ascii_frame.stderr
+        == ("quickstudy: Error parsing --seed: invalid literal for int() with base 10: 'x'\n")
+    )
 
 
 def test_a_result_is_repeated_from_its_run_directory(run):
     """From the stored experiment alone, everything is repeated."""
     record = json.loads((run / "experiment.json").read_text())
-    fields = {k: v for k, v in record.items() if k not in ("versions", "machine", "fingerprint")}
-    again = train(from_dict(fields), progress=False).evaluation
+    again = train(from_record(record), progress=False).evaluation
     assert again == json.loads((run / "evaluation.json").read_text())

@@ -15,12 +15,13 @@ from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, replay, sample_tasks
 from quickstudy.train import _chunk, init_state, run_updates
 from quickstudy.types import TrialShape
-from tests.probes import ContinuousProbe, DiscreteProbe
+from tests.probes import AdaptingProbe, ContinuousProbe, DiscreteProbe
 
 NUM_TASKS = 6
 TRIALS = {"memory": TrialShape(0, 1, 3), "adapting": TrialShape(2, 2, 2)}
 ENVS = {"discrete": DiscreteProbe(), "continuous": ContinuousProbe()}
 AGENTS = {name: registry.resolve("agent", name)() for name in registry.REGISTRIES["agent"]}
+AGENTS["adapting-probe"] = AdaptingProbe()
 META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
 OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIES["outer"]}
 # Bandit learners know discrete arms only.
@@ -149,7 +150,7 @@ def test_every_leaf_learns(agent_name, env_name, outer, trial):
     """Each leaf of the meta-parameters gets a gradient and is changed by one update, and stays finite."""
     agent = AGENTS[agent_name]
     meta_params, trials = lived(agent_name, env_name, trial)
-    outer = small(outer)
+    outer = small(outer, trial)
     state = outer.init(agent, meta_params, jax.random.key(1))
     update = jax.jit(
         lambda state, trials: outer.update(agent, state, trials, jnp.float32(0.1), jax.random.key(2))
@@ -166,7 +167,7 @@ def test_every_leaf_learns(agent_name, env_name, outer, trial):
 @each_learned_pair
 @each_trial
 def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
-    agent, outer = AGENTS[agent_name], small(PPO())
+    agent, outer = AGENTS[agent_name], small(PPO(), trial)
     meta_params, trials = lived(agent_name, env_name, trial)
     batch = outer.batch(trials)
     grads = jax.jit(jax.grad(lambda p: outer.loss(agent, p, batch, 0.1)[0]))(meta_params)
@@ -191,7 +192,7 @@ def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
 @each_trial
 def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
     """Along random directions in float64, away from the parameters that lived the trials."""
-    agent, outer = AGENTS[agent_name], small(PPO())
+    agent, outer = AGENTS[agent_name], small(PPO(), trial)
     with jax.enable_x64(True):
         meta_params, trials = in_float64(lived(agent_name, env_name, trial))
         batch = outer.batch(trials)
@@ -206,9 +207,12 @@ def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
             np.testing.assert_allclose(exact, difference, rtol=1e-5)
 
 
-def small(outer):
-    """An outer loop whose minibatches fit the tests' few tasks."""
-    return dataclasses.replace(outer, num_minibatches=2) if hasattr(outer, "num_minibatches") else outer
+def small(outer, trial=TRIALS["memory"]):
+    """An outer loop whose minibatches fit the tests' few tasks, with the credit that the trial allows."""
+    changes: dict = {"num_minibatches": 2} if hasattr(outer, "num_minibatches") else {}
+    if hasattr(outer, "credit") and trial.num_adapts:
+        changes["credit"] = "episode"
+    return dataclasses.replace(outer, **changes)
 
 
 def in_float64(tree):

@@ -10,7 +10,7 @@ from quickstudy import keys, registry
 from quickstudy.evaluation import held_out, measure, training_split
 from quickstudy.references.random_agent import Random
 from quickstudy.rollout import collect, sample_tasks
-from quickstudy.types import TrialShape
+from quickstudy.types import TimeStep, TrialShape
 
 ENVS = {name: registry.resolve("env", name)() for name in registry.REGISTRIES["env"]}
 NUM_TASKS, NUM_STEPS = 8, 40
@@ -26,6 +26,13 @@ RANDOM_RETURN = {
     "t-maze": (-0.976, -0.957),
     "tabular-mdp": (9.38, 10.62),
     "two-step": (49.3, 50.7),
+    "point-navigation": (-65.01, -58.13),
+    "semi-circle": (0.1723, 0.9429),
+    "wind": (0.03854, 0.2918),
+    "cartpole": (21.0, 24.4),
+    "pendulum": (-1277, -1203),
+    "acrobot": (-499.7, -494.3),
+    "mountain-car": (-198.9, -194.7),
 }
 
 each_env = pytest.mark.parametrize("name", ENVS)
@@ -42,6 +49,14 @@ def lived(env, seed=0, num_tasks=NUM_TASKS, num_episodes=2):
         return collect(agent, env, trial, meta_params, sample_tasks(env, task_keys), trial_keys)
 
     return live(jax.random.key(seed))
+
+
+def random_policy(env):
+    """What the random agent says of any time step."""
+    action = jnp.zeros(env.action_space.shape)
+    unseen = TimeStep(jnp.zeros(()), action, jnp.zeros(()), jnp.ones((), bool))
+    meta_params = Random().init(env, TrialShape(), jax.random.key(0))
+    return Random().step(meta_params, (), (), unseen, jax.random.key(0))[0].policy
 
 
 def elements(space, values):
@@ -90,24 +105,24 @@ def test_what_differs_between_tasks_matters(name):
     """The same actions and keys earn or show something else in another task."""
     env = ENVS[name]
     tasks = sample_tasks(env, jax.random.split(jax.random.key(2), 16))
-    k_reset, k_step = jax.random.split(jax.random.key(3))
-    actions = jax.random.split(jax.random.key(4), env.max_steps)
+    k_reset = jax.random.key(3)
+    paths = jax.random.split(jax.random.key(4), (32, env.max_steps))
 
-    @jax.jit
-    @jax.vmap
-    def outcomes(task):
+    def outcomes(task, actions):
         state, first = env.reset(task, k_reset)
 
         def body(state, key):
             k_action, k_env = jax.random.split(key)
-            action = Random().step(meta_params, (), (), None, k_action)[0].policy.sample(k_action)
+            action = policy.sample(k_action)
             state, outcome = env.step(task, state, action, k_env)
             return state, (outcome.observation, outcome.reward)
 
         return first, jax.lax.scan(body, state, actions)[1]
 
-    meta_params = Random().init(env, TrialShape(), k_step)
-    seen = jax.tree.leaves(outcomes(tasks))
+    policy = random_policy(env)
+    # Many paths: a sparse reward is not on every one.
+    along_paths = jax.vmap(jax.vmap(outcomes, in_axes=(None, 0)), in_axes=(0, None))
+    seen = jax.tree.leaves(jax.jit(along_paths)(tasks, paths))
     assert any(len(np.unique(np.asarray(x).reshape(16, -1), axis=0)) > 1 for x in seen)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from quickstudy.maths.statistics import interquartile_mean, mean_interval, standard_error
+from quickstudy.maths.statistics import interquartile_mean, mean_interval, share_interval, standard_error
 from quickstudy.nets.distributions import Categorical, Normal
 from quickstudy.nets.recurrent import GRU
 
@@ -84,6 +84,21 @@ def test_the_interval_covers_as_often_as_it_says():
     covered = np.mean((interval.low <= 1) & (interval.high >= 1))
     assert 0.90 <= covered <= 0.98
     np.testing.assert_allclose(interval.mean, samples.mean(axis=0))
+
+
+def test_the_interval_covers_in_small_samples_too():
+    """Normal samples of 5: plain percentiles would cover 84% of the time."""
+    samples = np.random.default_rng(3).normal(size=(5, 2000))
+    interval = mean_interval(samples)
+    assert np.mean((interval.low <= 0) & (interval.high >= 0)) >= 0.90
+
+
+def test_ten_of_ten_is_no_certainty():
+    """Wilson's interval of 10 successes in 10: [1 / (1 + z²/10), 1]."""
+    interval = share_interval(np.ones(10))
+    assert interval.low == pytest.approx(1 / (1 + 1.959964**2 / 10))
+    assert interval.high == pytest.approx(1.0)
+    assert share_interval(np.array([1.0, 0.0, 0.0, 0.0])).mean == 0.25
 
 
 def test_the_interval_of_a_large_sample_is_the_normal_one():

@@ -7,6 +7,7 @@ import pytest
 
 from quickstudy import keys
 from quickstudy.agents.rl2 import RL2
+from quickstudy.errors import InputError
 from quickstudy.maths.returns import generalised_advantages
 from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, episode_index, episode_returns, sample_tasks
@@ -130,6 +131,24 @@ def test_a_cut_is_bootstrapped_and_an_end_is_not(counted):
     np.testing.assert_array_equal(advantage[1], [2, 4 - 10] * 3)
     # The trial's own end cuts nothing off: the last episode's time limit is bootstrapped as the others.
     np.testing.assert_array_equal(advantage[2], [3, 6 + 100 - 10] * 3)
+
+
+def test_credit_over_an_adaptation_is_refused(counted):
+    two_phases = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), counted[1].phases)
+    with pytest.raises(InputError, match=r"outer\.credit: got 'trial'; expected 'episode'"):
+        PPO(num_minibatches=1).batch(counted[1]._replace(phases=two_phases))
+
+
+def test_only_the_phases_that_count_are_normalised(counted):
+    """With `phases="last"` the first phase, of other rewards, moves neither mean nor deviation."""
+    phases = counted[1].phases
+    other = phases._replace(reward=100 * phases.reward)
+    both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), other, phases)
+    outer = PPO(num_minibatches=1, phases="last", credit="episode")
+    advantage = np.asarray(outer.batch(counted[1]._replace(phases=both)).advantage)[:, 1]
+    counting = advantage[np.asarray(phases.mask)[:, 0]]
+    assert abs(counting.mean()) < 1e-5
+    assert abs(counting.std() - 1) < 1e-4
 
 
 def test_advantages_are_normalised_over_what_counts(counted):

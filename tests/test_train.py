@@ -20,10 +20,12 @@ from quickstudy.agents.rl2 import RL2
 from quickstudy.envs.bandit import Bandit
 from quickstudy.errors import InputError, RunError
 from quickstudy.experiment import Experiment
+from quickstudy.loggers import Loggers
 from quickstudy.outer.ppo import PPO
 from quickstudy.references.bandit_exact import bayes_optimal_rewards
 from quickstudy.run import Run
 from quickstudy.session import load
+from quickstudy.signals import Interrupted
 from quickstudy.train import init_state, resume, run_updates, train
 from quickstudy.types import TrialShape
 from tests.runs import (
@@ -128,12 +130,31 @@ def test_the_run_directory_holds_everything(finished):
 def test_the_last_three_checkpoints_and_the_best_are_kept(tmp_path):
     run = Run.create(tmp_path / "kept", tiny())
     state = init_state(tiny())
-    for update, mean_return in enumerate([1.0, 9.0, 2.0, 3.0, 4.0, 5.0]):
-        run.save(update, state, mean_return)
-    run.wait()
-    assert sorted(run.checkpoints.all_steps()) == [1, 3, 4, 5]
-    assert run.best_step() == 1
-    run.close()
+    with run.locked():
+        for update, mean_return in enumerate([1.0, 9.0, 2.0, 3.0, 4.0, 5.0]):
+            run.save(update, state, mean_return)
+        run.close()
+    reader = Run.open(tmp_path / "kept")
+    assert sorted(reader.checkpoints.all_steps()) == [1, 3, 4, 5]
+    assert reader.best_step() == 1
+
+
+def test_a_reader_touches_nothing_that_a_trainer_is_writing(tmp_path):
+    directory = tmp_path / "read"
+    train(tiny(num_updates=5), directory, progress=False)
+    unfinished = directory / "checkpoints" / "10.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    before = sorted(directory.rglob("*"))
+    load(directory)
+    time.sleep(1)
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_two_processes_cannot_train_in_one_directory(tmp_path):
+    directory = tmp_path / "shared"
+    train(tiny(num_updates=5), directory, progress=False)
+    with Run.open(directory).locked(), pytest.raises(InputError, match="another process trains"):
+        resume(directory, progress=False)
 
 
 def test_resumed_equals_uninterrupted(finished, tmp_path):
@@ -203,7 +224,21 @@ def test_an_interrupt_saves_and_exits_130(tmp_path):
     assert final_arrays(directory)[0] == stopped_after
 
 
-def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_a_signal_while_a_line_is_written_loses_nothing(tmp_path, monkeypatch):
+    directory, write = tmp_path / "interrupted", Loggers.write
+
+    def interrupted(self, row):
+        write(self, row)
+        if row["update"] == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Loggers, "write", interrupted)
+    with pytest.raises(Interrupted, match="stopped after 9 updates"):
+        train(tiny(log_every=3, evaluate_every=10), directory, progress=False)
+    assert final_arrays(directory)[0] == 9
+
+
+def test_a_truncated_checkpoint_falls_back_to_the_one_before(finished, tmp_path):
     directory = tmp_path / "cut"
     train(tiny(), directory, progress=False)
     for path in (directory / "checkpoints" / "20" / "state").rglob("*"):
@@ -212,6 +247,11 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path):
     with pytest.warns(UserWarning, match="checkpoint 20 .* is damaged .* trying the one before"):
         loaded = load(directory)
     assert loaded.update == 15
+    with pytest.warns(UserWarning, match="checkpoint 20 .* is damaged"):
+        resume(directory, progress=False)
+    assert load(directory).update == 20, "the damaged checkpoint was not replaced"
+    assert len(list((directory / "damaged").iterdir())) == 1
+    assert_same_arrays(final_arrays(directory)[1], final_arrays(finished[0])[1])
 
 
 def test_a_run_without_a_readable_checkpoint_says_so(tmp_path):
@@ -251,29 +291,36 @@ def test_updates_that_are_not_finite_are_skipped_and_counted():
 
 def test_ten_updates_in_a_row_that_are_not_finite_stop_the_run(tmp_path):
     experiment = tiny(num_updates=40, outer=FaultyPPO(num_minibatches=2, bad_from=0.25, bad_to=1.0))
-    with pytest.raises(RunError, match=r"updates 10 to 20 were not finite.*checkpoint 15 is the last good one"):
+    with pytest.raises(
+        RunError,
+        match=r"10 updates in a row, before update 20, were not finite.*checkpoint 15 is the last good one",
+    ):
         train(experiment, tmp_path / "nan", progress=False)
     update, arrays = final_arrays(tmp_path / "nan")
     assert update == 15
     assert all(np.isfinite(x).all() for x in arrays.values())
 
 
-def test_a_disk_that_takes_no_more_stops_the_run_in_one_line(tmp_path):
-    """Files may grow to 4 KB: the experiment fits, a checkpoint does not."""
+@pytest.mark.parametrize("first", ["a checkpoint", "a line of metrics"])
+def test_a_disk_that_takes_no_more_stops_the_run_in_one_line(tmp_path, first):
+    """Files may grow to 6 KB: the experiment fits, a checkpoint or a long log does not."""
     script = (
         "import resource, signal, sys; from quickstudy.cli import main; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "
         "sys.exit(main(sys.argv[1:]))"
     )
     directory = tmp_path / "full"
     options = [*TINY_OPTIONS, "--agent.hidden-size", "64", "--out", str(directory)]
+    if first == "a line of metrics":
+        options += "--log-every 1 --evaluate-every 1000 --num-updates 200".split()
     done = subprocess.run(
         [sys.executable, "-c", script, "train", "rl2", "bandit", *options],
         capture_output=True, text=True, env=environment(QUICKSTUDY_CACHE=""), check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
     assert "cannot write: File too large" in done.stderr.strip().splitlines()[-1]
     assert json.loads((directory / "experiment.json").read_text())["agent"]["hidden_size"] == 64
 

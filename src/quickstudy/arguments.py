@@ -63,15 +63,13 @@ def option_names(value: Any, prefix: str = "--") -> list[str]:
 
 
 def _one_line(box: str) -> str:
-    """The message of tyro's box, without its frame, heading and advice."""
-    lines = [re.sub(r"^[│\s]+|[│\s]+$", "", line) for line in box.splitlines()]
-    message = []
-    for line in lines:
-        if line.startswith("╭"):
-            continue
-        if line.startswith(("───", "╰")):
-            break
-        message.append(line)
-    text = " ".join(part for part in message if part)
+    """The message of tyro's box, without its frame, heading and advice; the frame may be of ASCII letters."""
+    lines = [re.sub(r"^[│|\s]+|[│|\s]+$", "", line) for line in box.splitlines()]
+    rules = [
+        i for i, line in enumerate(lines) if re.match(r"^[╭╰+]?[-─]{3,}", line) or line.startswith(("╭", "+"))
+    ]
+    start = rules[0] + 1 if rules else 0
+    end = rules[1] if len(rules) > 1 else len(lines)
+    text = " ".join(part for part in lines[start:end] if part)
     # What a dataclass says of its own field needs no second naming.
     return re.sub(r"^Error parsing [\w.]+: (?=\w+\.\w+: got )", "", text)

@@ -7,7 +7,6 @@ exit code 2; a run that cannot go on, 1; an interrupt, 130, after saving.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -15,15 +14,22 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+import jax
 
 from quickstudy.arguments import option, parse
 from quickstudy.errors import InputError, RunError, unknown
 from quickstudy.experiment import Experiment
-from quickstudy.loggers import WandbMode
-from quickstudy.types import TrialShape
+from quickstudy.options import (
+    CompareOptions,
+    EvaluateOptions,
+    EvaluateRunOptions,
+    ListOptions,
+    NoOptions,
+    ResumeOptions,
+    TrainOptions,
+)
 
 USAGE = """usage: quickstudy COMMAND …
 
@@ -37,88 +43,6 @@ USAGE = """usage: quickstudy COMMAND …
 
 `quickstudy COMMAND … --help` lists the options; for train and evaluate name AGENT and ENV first:
 `quickstudy train rl2 bandit --help`."""
-
-Unprefixed = tyro.conf.arg(name="")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainOptions:
-    """Meta-train an agent on a task family."""
-
-    experiment: Annotated[Experiment, Unprefixed]
-    out: str | None = None
-    """The run directory, which must be new; by default one is made in runs/."""
-    wandb: WandbMode = "off"
-    """Log to Weights & Biases too."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print the evaluation as one JSON object and nothing else on standard output."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ResumeOptions:
-    """Go on with a training from its last checkpoint."""
-
-    wandb: WandbMode = "off"
-    """Log to Weights & Biases too."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print the evaluation as one JSON object and nothing else on standard output."""
-    allow_code: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Import the agent or environment from the file or package outside quickstudy that the run names."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateRunOptions:
-    """Measure a trained agent on held-out tasks."""
-
-    trial: TrialShape
-    num_tasks: int
-    """Held-out tasks."""
-    seed: int = 0
-    """Of the held-out tasks."""
-    checkpoint: str = "last"
-    """last, best (on validation tasks) or the number of updates of a kept checkpoint."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print one JSON object and nothing else on standard output."""
-    save: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Make this the evaluation that the run directory and its report hold."""
-    allow_code: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Import the agent or environment from the file or package outside quickstudy that the run names."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """Measure an agent as it is first made: a classical learner, an untrained network."""
-
-    agent: Any
-    env: Any
-    trial: TrialShape = TrialShape()
-    num_tasks: int = 1000
-    """Held-out tasks."""
-    seed: int = 0
-    """Of the held-out tasks."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print one JSON object and nothing else on standard output."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CompareOptions:
-    """Several runs side by side."""
-
-    out: str | None = None
-    """Write the comparison as one HTML file, which must be new."""
-
-
-@dataclasses.dataclass(frozen=True)
-class NoOptions:
-    """No options."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ListOptions:
-    """What there is."""
-
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print one JSON object and nothing else on standard output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,6 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except RunError as error:
         _say(str(error))
+        return 1
+    except OSError as error:
+        # A path that was given and cannot be used; a full disk while running is a RunError.
+        _say(f"{error.filename or 'file'}: {error.strerror or error}")
+        return 2
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _say("out of memory: fewer tasks (--num-tasks), shorter trials or a smaller agent need less")
         return 1
     except KeyboardInterrupt as error:
         _say(str(error) or "stopped")
@@ -217,7 +150,8 @@ def _evaluate_new(agent: str, env: str, arguments: list[str]) -> tuple[dict[str,
 
 
 def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any], bool]:
-    from quickstudy.run import EVALUATION, Run, write_json
+    from quickstudy.files import write_json
+    from quickstudy.run import EVALUATION, Run
     from quickstudy.session import load
 
     run = Run.open(directory, allow_code="--allow-code" in arguments)
@@ -235,15 +169,16 @@ def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any],
 
 
 def _compare(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.files import write_text
     from quickstudy.reporting import compare_page, load_summary
-    from quickstudy.run import Run, write_text
+    from quickstudy.run import Run
     from quickstudy.tables import print_comparison
 
     if not positional:
         raise InputError("compare: got no run; expected compare DIR…")
     options = parse(CompareOptions(), arguments, "quickstudy compare DIR…")
-    if options.out is not None and Path(options.out).exists():
-        raise InputError(f"out: {options.out!r} exists; expected a new file")
+    if options.out is not None:
+        _check_new_file(Path(options.out))
     summaries = [load_summary(Run.locate(directory)) for directory in positional]
     print_comparison(summaries)
     if options.out is not None:
@@ -294,8 +229,9 @@ def _finish(trained: Any, as_json: bool) -> None:
 
 
 def _write_report(directory: Path) -> Path:
+    from quickstudy.files import write_text
     from quickstudy.reporting import load_summary, report_page
-    from quickstudy.run import REPORT, write_text
+    from quickstudy.run import REPORT
 
     path = directory / REPORT
     write_text(path, report_page(load_summary(directory)))
@@ -303,9 +239,11 @@ def _write_report(directory: Path) -> Path:
 
 
 def _print_evaluation(evaluation: dict[str, Any], as_json: bool) -> None:
+    from quickstudy.files import plain_json
+
     if as_json:
         # The drawn examples are for the report; a program has no use for them.
-        print(json.dumps({name: value for name, value in evaluation.items() if name != "examples"}))
+        print(json.dumps(plain_json({name: x for name, x in evaluation.items() if name != "examples"})))
         return
     from quickstudy.tables import print_evaluation
 
@@ -324,6 +262,13 @@ def _check_sample(num_tasks: int, seed: int) -> None:
         raise InputError(f"num_tasks: got {num_tasks}; expected at least 2")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: got {seed}; expected between 0 and 2**32 - 1")
+
+
+def _check_new_file(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise InputError(f"out: {str(path)!r} exists; expected a new file")
+    if not path.parent.is_dir():
+        raise InputError(f"out: got {str(path)!r}; expected a file in a directory that exists")
 
 
 def _checkpoint(text: str) -> Any:

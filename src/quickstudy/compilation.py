@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -15,8 +16,19 @@ def use_compilation_cache() -> None:
     """
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quickstudy" / "compiled"
-    folder = os.environ.get("QUICKSTUDY_CACHE", str(default))
+    folder = os.environ.get("QUICKSTUDY_CACHE")
+    if folder is None:
+        folder = str(_user_cache() / "quickstudy" / "compiled")
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _user_cache() -> Path:
+    """The user's cache folder; that for temporary files where the user has no home."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir())

@@ -21,7 +21,13 @@ from quickstudy import keys, references
 from quickstudy.compilation import use_compilation_cache
 from quickstudy.experiment import to_dict
 from quickstudy.fingerprint import environment_fingerprint, versions
-from quickstudy.maths.statistics import Interval, interquartile_mean, mean_interval, standard_error
+from quickstudy.maths.statistics import (
+    Interval,
+    interquartile_mean,
+    mean_interval,
+    share_interval,
+    standard_error,
+)
 from quickstudy.progress import status_display
 from quickstudy.registry import name_of
 from quickstudy.rollout import collect, episode_returns, episode_sums, sample_tasks
@@ -31,6 +37,8 @@ from quickstudy.types import Array, Key, PyTree, Transition, Trials, TrialShape
 BATCH_STEPS, MIN_BATCH, MAX_BATCH = 2**20, 16, 4096
 OPTIMUM = "bayes-optimal"
 NUM_EXAMPLES, MAX_EXAMPLE_STEPS = 3, 200
+# With fewer tasks an interval is too rough to found a sentence on.
+FEWEST_JUDGED = 30
 
 
 class Returns(NamedTuple):
@@ -120,7 +128,7 @@ def evaluate(
         "seed": seed,
         "episodes": _curve(returns),
         "total": {**_interval(total), "standard_error": standard_error(returns.total)},
-        "success": None if returns.success is None else _interval(mean_interval(returns.success)),
+        "success": None if returns.success is None else _interval(share_interval(returns.success)),
         "gain": None if gain is None else _interval(gain),
         "verdict": _verdict(returns, total, gain, others["random"], exact),
         "references": _reference_entries(others, exact),
@@ -132,7 +140,7 @@ def evaluate(
             "num_tasks": num_tasks,
             "seed": seed,
             "checkpoint": checkpoint,
-            "interval": "95%, percentile bootstrap over tasks, 1000 resamples",
+            "interval": "95%, expanded percentile bootstrap over tasks, 1000 resamples; Wilson for success",
             "total": "undiscounted return of the whole trial, mean over streams",
             "success": "share of last episodes that succeeded at any time",
             "versions": versions(),
@@ -235,23 +243,39 @@ def _verdict(
     returns: Returns, total: Interval, gain: Interval | None, random: Returns, exact: np.ndarray | None
 ) -> dict[str, Any]:
     """One sentence that a reader can trust: learned is True only where the intervals say so."""
-    if not np.isfinite(returns.total).all():
-        bad = int((~np.isfinite(returns.total)).sum())
-        text = f"Not measured: {bad} of {len(returns.total)} held-out trials have a return that is not finite."
-        return {"learned": False, "text": text}
-    above = mean_interval(returns.total - random.total)
+    if not (np.isfinite(returns.total).all() and np.isfinite(random.total).all()):
+        return _verdict_of(False, "Not measured: some held-out trials have a return that is not finite.")
+    if len(returns.total) < FEWEST_JUDGED:
+        count = len(returns.total)
+        return _verdict_of(
+            False, f"Not judged: {count} held-out tasks are too few; at least {FEWEST_JUDGED} are needed."
+        )
     said = f"{total.mean:.4g} [{total.low:.4g}, {total.high:.4g}] over the trial"
-    if above.low <= 0:
-        text = f"Learned nothing: {said} is not above a random agent's {random.total.mean():.4g}."
-        return {"learned": False, "text": text}
-    if gain is None or gain.low <= 0:
-        text = f"Does not adapt: {said} is above a random agent's {random.total.mean():.4g}, but the last"
-        return {"learned": False, "text": f"{text} episode of a trial is not better than the first."}
-    text = f"Learned to learn: {said}, and the last episode is worth {gain.mean:+.3g} more than the first"
-    if exact is not None:
-        gap = _gap(total, float(exact.sum()))["mean"]
-        return {"learned": True, "text": f"{text}; {gap:.2g}% below the best possible {exact.sum():.4g}."}
-    return {"learned": True, "text": f"{text}; a random agent earns {random.total.mean():.4g}."}
+    floor = f"a random agent's {random.total.mean():.4g}"
+    if not mean_interval(returns.total - random.total).low > 0:
+        return _verdict_of(False, f"Learned nothing: {said} is not above {floor}.")
+    beside = f"above {floor}" if exact is None else _beside_optimum(total, float(exact.sum()))
+    if gain is None:
+        return _verdict_of(True, f"Better than random: {said}, {beside}; one episode cannot show adaptation.")
+    if not gain.low > 0:
+        return _verdict_of(
+            False,
+            f"Does not adapt: {said}, {beside}, but the last episode of a trial is not better than the first.",
+        )
+    better = f"the last episode is worth {gain.mean:.3g} [{gain.low:.3g}, {gain.high:.3g}] more than the first"
+    return _verdict_of(True, f"Learned to learn: {said}, {beside}; {better}.")
+
+
+def _verdict_of(learned: bool, text: str) -> dict[str, Any]:
+    return {"learned": learned, "text": text}
+
+
+def _beside_optimum(total: Interval, best: float) -> str:
+    gap = _gap(total, best)
+    if gap["low"] <= 0 <= gap["high"]:
+        return f"which is the best possible, {best:.4g}, within the interval"
+    side = "below" if gap["mean"] > 0 else "above"
+    return f"{abs(gap['mean']):.2g}% {side} the best possible {best:.4g}"
 
 
 def _example(env: Any, trial: Trials) -> dict[str, Any]:

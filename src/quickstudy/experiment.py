@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from typing import Any
 
 from quickstudy.errors import InputError, require, unknown, wrong
 from quickstudy.registry import Kind, name_of, resolve
-from quickstudy.types import TrialShape
+from quickstudy.types import MOST, TrialShape
 
+# What experiment.json holds beside the experiment.
+RECORDED = ("versions", "machine", "fingerprint")
 PARTS: tuple[Kind, ...] = ("agent", "env", "outer")
 
 
@@ -42,13 +45,13 @@ class Experiment:
     def __post_init__(self) -> None:
         require(
             self,
-            num_tasks=(self.num_tasks >= 1, "at least 1"),
-            num_updates=(self.num_updates >= 0, "0 or more"),
+            num_tasks=(1 <= self.num_tasks <= MOST, f"between 1 and {MOST:,}"),
+            num_updates=(0 <= self.num_updates < 2**31, "between 0 and 2**31 - 1"),
             seed=(0 <= self.seed < 2**32, "between 0 and 2**32 - 1"),
-            log_every=(self.log_every >= 1, "at least 1"),
+            log_every=(1 <= self.log_every < 2**31, "between 1 and 2**31 - 1"),
             evaluate_every=(self.evaluate_every >= 1, "at least 1"),
-            num_validation_tasks=(self.num_validation_tasks >= 2, "at least 2"),
-            num_test_tasks=(self.num_test_tasks >= 2, "at least 2"),
+            num_validation_tasks=(2 <= self.num_validation_tasks <= MOST, f"between 2 and {MOST:,}"),
+            num_test_tasks=(2 <= self.num_test_tasks <= MOST, f"between 2 and {MOST:,}"),
         )
         parts = getattr(self.outer, "num_minibatches", 1)
         if self.num_tasks % parts:
@@ -84,6 +87,16 @@ def to_dict(value: Any, kind: Kind | None = None) -> Any:
     return fields if kind is None else {"type": name_of(kind, type(value)), **fields}
 
 
+def to_record(experiment: Experiment, **beside: Any) -> dict[str, Any]:
+    """What experiment.json holds: the experiment, and `RECORDED` beside it."""
+    return {**to_dict(experiment), **beside}
+
+
+def from_record(record: dict[str, Any], allow_code: bool = False) -> Experiment:
+    """The experiment of an experiment.json."""
+    return from_dict({k: v for k, v in record.items() if k not in RECORDED}, allow_code)
+
+
 def from_dict(data: dict[str, Any], allow_code: bool = False) -> Experiment:
     """Read what `to_dict` wrote; raises `InputError` naming the field that is wrong."""
     data = dict(data)
@@ -94,6 +107,8 @@ def from_dict(data: dict[str, Any], allow_code: bool = False) -> Experiment:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise wrong(kind, part, "an object with a field 'type'")
         cls = resolve(kind, part["type"], allow_code)
+        if not allow_code:
+            _refuse_code(kind, part)
         data[kind] = build(cls, {k: v for k, v in part.items() if k != "type"}, kind)
     data["trial"] = build(TrialShape, data.get("trial", {}), "trial")
     return build(Experiment, data, "experiment")
@@ -108,13 +123,24 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
     for name, value in values.items():
         if name not in names:
             raise unknown(f"{where} field", name, names)
-        if not _fits(value, hints[name]):
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
+            values = {**values, name: build(hints[name], value, f"{where}.{name}")}
+        elif not _fits(value, hints[name]):
             raise wrong(f"{where}.{name}", value, f"of type {getattr(hints[name], '__name__', hints[name])}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
         return cls(**values)
     except TypeError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _refuse_code(kind: Kind, part: dict[str, Any]) -> None:
+    """A field may name code too, `package.module:callable`, in a bridge to somebody else's environments."""
+    for name, value in part.items():
+        if name != "type" and ":" in json.dumps(value):
+            raise InputError(
+                f"{kind}.{name}: {value!r} may name code outside quickstudy; if you trust it, pass --allow-code"
+            )
 
 
 def _kind(field: str) -> Kind | None:

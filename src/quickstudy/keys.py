@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from quickstudy.types import Key
 
-INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT = range(6)
+INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT, OUTER = range(7)
 
 
 def branch(seed: int, use: int) -> Key:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import math
+import time
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment, to_dict
-from quickstudy.run import EVENTS, METRICS, MetricsLog, Run, with_disk_errors
+from quickstudy.files import with_disk_errors
+from quickstudy.metrics import MetricsLog
+from quickstudy.run import EVENTS, METRICS, Run
 
 WandbMode = Literal["off", "online", "offline"]
 COLUMNS = ("update", "env_steps", "seconds", "steps_per_second", "return",
@@ -28,7 +33,7 @@ class Loggers:
         if run is not None:
             self._csv = MetricsLog(run.directory / METRICS, COLUMNS, start)
             self.seconds = self._csv.last_seconds
-            self._events = with_disk_errors(_event_writer, str(run.directory / EVENTS), start)
+            self._events = with_disk_errors(Events, run.directory / EVENTS, start * self._steps_per_update)
         if wandb != "off":
             self._wandb = _wandb_run(experiment, run, wandb)
 
@@ -57,17 +62,44 @@ class Loggers:
         if self._csv is not None:
             self._csv.write(row)
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, row["env_steps"])
-            with_disk_errors(self._events.flush)
+            with_disk_errors(self._events.write, values, row["env_steps"])
         if self._wandb is not None:
             self._wandb.log(values, step=row["env_steps"])
 
 
-def _event_writer(directory: str, start: int) -> Any:
-    from tensorboardX import SummaryWriter
+class Events:
+    """TensorBoard events, each line written at once.
 
-    return SummaryWriter(directory, purge_step=start or None)
+    tensorboardX's own writer has a thread, in which a full disk would end unseen and block the training.
+    """
+
+    def __init__(self, directory: Path, start: int):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
+
+        directory.mkdir(exist_ok=True)
+        self._writer, self._proto = EventsWriter(str(directory / "events")), event_pb2
+        if start:
+            # A resumed training: TensorBoard drops what another process wrote behind this step.
+            log = self._proto.SessionLog(status=self._proto.SessionLog.START)  # pyright: ignore[reportAttributeAccessIssue]
+            self._event(step=start + 1, session_log=log)
+        self._writer.flush()
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, value in values.items():
+            self._event(step=step, summary=scalar(name, value))
+        self._writer.flush()
+
+    def close(self) -> None:
+        # On a full disk the last line has been reported as unwritten; closing would only say it again.
+        with contextlib.suppress(OSError):
+            self._writer.close()
+
+    def _event(self, **fields: Any) -> None:
+        event = self._proto.Event(wall_time=time.time(), **fields)  # pyright: ignore[reportAttributeAccessIssue]
+        self._writer.write_event(event)
 
 
 def check_wandb(mode: WandbMode) -> None:
@@ -79,4 +111,7 @@ def check_wandb(mode: WandbMode) -> None:
 def _wandb_run(experiment: Experiment, run: Run | None, mode: WandbMode) -> Any:
     wandb = importlib.import_module("wandb")
     directory = None if run is None else str(run.directory)
-    return wandb.init(project="quickstudy", dir=directory, mode=mode, config=to_dict(experiment))
+    try:
+        return wandb.init(project="quickstudy", dir=directory, mode=mode, config=to_dict(experiment))
+    except wandb.errors.Error as error:
+        raise InputError(f"wandb: {str(error).splitlines()[0]}") from error

@@ -49,7 +49,7 @@ def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     """
     tuned = PRESETS.get((agent, env), FALLBACK)
     agent_class, env_class = resolve("agent", agent), resolve("env", env)
-    outer_name = outer or tuned.outer
+    outer_name = tuned.outer if outer is None else outer
     outer_value = None
     if outer is not None or getattr(agent_class, "meta_learned", True):
         fields = tuned.outer_fields if outer_name == tuned.outer else {}

@@ -79,19 +79,6 @@ def replay(agent: Any, meta_params: PyTree, trials: Trials) -> Output:
     return jax.vmap(replay_one)(trials.key, trials.phases)
 
 
-def adapted(agent: Any, meta_params: PyTree, trials: Trials, num_adapts: int) -> PyTree:
-    """The `task_params` [N, ...] after the first `num_adapts` adaptations of the recorded trials."""
-
-    def one(key: Key, phases: Transition) -> PyTree:
-        task_params = agent.init_task(meta_params, _init_key(key))
-        for phase in range(num_adapts):
-            transitions = jax.tree.map(lambda x, phase=phase: x[phase], phases)
-            task_params = agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase))
-        return task_params
-
-    return jax.vmap(one)(trials.key, trials.phases)
-
-
 def episode_index(transitions: Transition) -> Array:
     """The number, from 0, of the episode that each step belongs to; the last axis is T."""
     return jnp.cumsum(transitions.timestep.first.astype(jnp.int32), axis=-1) - 1

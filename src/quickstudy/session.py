@@ -57,9 +57,10 @@ class Session:
         `observation` opens an episode. `greedy` takes the policy's mode instead of a sample.
         Raises `InputError` where the observation is not one of the environment's space.
         """
-        observation = np.asarray(observation, self._observation_space.dtype)
-        if not self._observation_space.contains(observation[()]):
-            raise wrong("observation", observation.tolist(), f"an element of {self._observation_space}")
+        given, space = np.asarray(observation), self._observation_space
+        observation = given.astype(space.dtype)
+        if not np.can_cast(given.dtype, space.dtype, "same_kind") or not space.contains(observation[()]):
+            raise wrong("observation", given.tolist(), f"an element of {space}")
         if not np.isfinite(reward):
             raise wrong("reward", reward, "a finite number")
         at_start = self._num_steps == 0

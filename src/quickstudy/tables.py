@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.console import Console
@@ -13,17 +14,17 @@ from quickstudy.registry import REGISTRIES, resolve, summary
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
     """The verdict, the adaptation curve and the references beside the agent."""
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     console.print(evaluation["verdict"]["text"], highlight=False)
     table = _table("", "trial", "95% interval", "first episode", "last episode")
     rows = [(evaluation["agent"], {**evaluation["total"], "episodes": evaluation["episodes"]})]
     rows += list(evaluation["references"].items())
-    for name, entry in sorted(rows, key=lambda row: row[1]["mean"]):
-        interval = "exact" if entry.get("exact") else f"{entry['low']:.4g} … {entry['high']:.4g}"
+    for name, entry in sorted(rows, key=lambda row: _sortable(row[1]["mean"])):
+        interval = "exact" if entry.get("exact") else _between(entry)
         curve = entry["episodes"]
         style = "bold" if name == evaluation["agent"] and "standard_error" in entry else None
         table.add_row(
-            name, f"{entry['mean']:.4g}", interval, _episode(curve, 0), _episode(curve, -1), style=style
+            name, _figure(entry["mean"]), interval, _episode(curve, 0), _episode(curve, -1), style=style
         )
     console.print(table)
     if evaluation["success"] is not None:
@@ -43,17 +44,17 @@ def print_comparison(summaries: list[Any]) -> None:
             names = (run.experiment.get(kind, {}).get("type", "?") for kind in ("agent", "env"))
             table.add_row(run.name, *names, "not evaluated yet", "", "", "")
             continue
-        total, gain, gap = (evaluation[name] for name in ("total", "gain", "optimum_gap_percent"))
+        total, gain, gap = (evaluation.get(name) for name in ("total", "gain", "optimum_gap_percent"))
         table.add_row(
             run.name,
             evaluation["agent"],
             evaluation["env"],
-            f"{total['mean']:.4g}",
-            f"{total['low']:.4g} … {total['high']:.4g}",
-            "" if gain is None else f"{gain['mean']:+.3g}",
-            "" if gap is None else f"{gap['mean']:.2g}%",
+            _figure(total["mean"]),
+            _between(total),
+            "" if gain is None else f"{_figure(gain['mean'], '+.3g')} [{_between(gain, '.2g')}]",
+            "" if gap is None else f"{_figure(gap['mean'], '.2g')}% [{_between(gap, '.2g')}]",
         )
-    Console(soft_wrap=True).print(table)
+    Console(soft_wrap=True, markup=False).print(table)
 
 
 def listing(kind: str) -> list[dict[str, str]]:
@@ -67,12 +68,12 @@ def listing(kind: str) -> list[dict[str, str]]:
 
 
 def print_listing(listings: dict[str, list[dict[str, str]]]) -> None:
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     for kind, entries in listings.items():
         console.print(kind, style="bold")
         width = max((len(entry["name"]) for entry in entries), default=0)
         for entry in entries:
-            console.print(f"  {entry['name']:<{width}}  {entry['summary']}", highlight=False, markup=False)
+            console.print(f"  {entry['name']:<{width}}  {entry['summary']}", highlight=False)
 
 
 def _table(*columns: str) -> Table:
@@ -83,4 +84,17 @@ def _table(*columns: str) -> Table:
 
 
 def _episode(curve: list[dict[str, float]] | None, index: int) -> str:
-    return "" if not curve else f"{curve[index]['mean']:.3g}"
+    return "" if not curve else _figure(curve[index]["mean"], ".3g")
+
+
+def _figure(value: float | None, form: str = ".4g") -> str:
+    """A number, or a dash for one that is not there or not finite."""
+    return "–" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _between(interval: dict[str, Any], form: str = ".4g") -> str:
+    return f"{_figure(interval['low'], form)} … {_figure(interval['high'], form)}"
+
+
+def _sortable(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value

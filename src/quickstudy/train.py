@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import signal
-import threading
 import time
-import types
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +23,13 @@ from quickstudy.compilation import use_compilation_cache
 from quickstudy.errors import RunError, wrong
 from quickstudy.evaluation import evaluate, held_out, initial_params, measure, training_split
 from quickstudy.experiment import Experiment
+from quickstudy.files import write_json
 from quickstudy.loggers import Loggers, WandbMode, check_wandb
 from quickstudy.maths.statistics import mean_interval
 from quickstudy.progress import Goal, progress_display
 from quickstudy.rollout import collect, sample_tasks
-from quickstudy.run import EVALUATION, Run, write_json
+from quickstudy.run import EVALUATION, Run
+from quickstudy.signals import Interrupted, Signals
 from quickstudy.types import Array, Key, PyTree, Trials, TrialShape
 
 MAX_SKIPPED_IN_A_ROW = 10
@@ -57,14 +56,6 @@ class Trained(NamedTuple):
     """Of training, compilation included, evaluation at the end not."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """The training was asked to stop; it has saved its state."""
-
-    def __init__(self, signal_number: int, update: int):
-        super().__init__(f"stopped after {update} updates")
-        self.signal_number, self.update = signal_number, update
-
-
 def train(
     experiment: Experiment,
     out: Path | str | None = None,
@@ -80,8 +71,9 @@ def train(
     experiment.check_trainable()
     check_devices(experiment)
     check_wandb(wandb)
-    # An agent that cannot act in the environment says so before there is a directory.
-    jax.eval_shape(lambda: init_state(experiment))
+    # What does not fit together (an agent and an action space, an outer loop and a trial) says so before
+    # there is a directory.
+    jax.eval_shape(lambda: run_updates(experiment, init_state(experiment), 1))
     run = None if out is None else Run.create(out, experiment)
     return _train(experiment, run, progress, wandb)
 
@@ -95,6 +87,7 @@ def resume(
 ) -> Trained:
     """Go on with the training in a run directory, from its newest readable checkpoint."""
     run = Run.open(directory, allow_code)
+    run.experiment.check_trainable()
     check_devices(run.experiment)
     check_wandb(wandb)
     return _train(run.experiment, run, progress, wandb)
@@ -104,7 +97,7 @@ def init_state(experiment: Experiment) -> TrainState:
     """The state before the first update."""
     env = training_split(experiment.env)
     meta_params = initial_params(experiment.agent, env, experiment.trial, experiment.seed)
-    k_outer = jax.random.fold_in(keys.branch(experiment.seed, keys.INIT), 1)
+    k_outer = keys.branch(experiment.seed, keys.OUTER)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(experiment.outer.init(experiment.agent, meta_params, k_outer), zero, zero, zero)
 
@@ -141,11 +134,15 @@ def check_devices(experiment: Experiment) -> None:
 def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: WandbMode) -> Trained:
     use_compilation_cache()
     with contextlib.nullcontext() if run is None else run.locked():
-        try:
-            state, seconds = _run_to_the_end(experiment, run, progress, wandb)
-        finally:
-            if run is not None:
-                run.close()
+        # Until the last save is on the disk a signal is a wish; after it, it may end the process.
+        with Signals() as signals:
+            try:
+                state, seconds = _run_to_the_end(experiment, run, progress, wandb, signals)
+            finally:
+                if run is not None:
+                    run.close()
+        if signals.received and int(state.update) < experiment.num_updates:
+            raise Interrupted(signals.received, int(state.update))
         evaluation = evaluate(
             experiment.agent,
             experiment.env,
@@ -162,15 +159,14 @@ def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Wandb
 
 
 def _run_to_the_end(
-    experiment: Experiment, run: Run | None, progress: bool, wandb: WandbMode
+    experiment: Experiment, run: Run | None, progress: bool, wandb: WandbMode, signals: Signals
 ) -> tuple[TrainState, float]:
     """All updates that are left, with all that happens between them -> (state, seconds)."""
     state, start = _start(experiment, run)
-    update, goal = start, _goal(experiment)
+    update, saved = start, None
     with (
         Loggers(experiment, run, start, wandb) as loggers,
-        _Signals() as signals,
-        progress_display(experiment, goal, start, progress) as display,
+        progress_display(experiment, _goal(experiment), start, progress) as display,
     ):
         while update < experiment.num_updates and not signals.received:
             began = time.monotonic()
@@ -180,7 +176,7 @@ def _run_to_the_end(
             _stop_if_not_finite(state, run)
             row |= loggers.row(stop, stop - update, time.monotonic() - began, int(state.skipped))
             update = stop
-            evaluated = _is_evaluated(experiment, update) or bool(signals.received)
+            evaluated = _is_evaluated(experiment, update)
             if evaluated:
                 row |= _validate(experiment, state)
             # The line first: a kill in between costs a line that is written again, never one for good.
@@ -188,12 +184,11 @@ def _run_to_the_end(
             display.show(row)
             if evaluated:
                 _save(run, update, state, row["eval_return"])
+                saved = update
             loggers.seconds += time.monotonic() - began
-        if update == start:
-            # Nothing was left to do, or nothing was done: what there is must still be on the disk.
+        if saved != update:
+            # A signal came between two checkpoints, or nothing was left to do.
             _save(run, update, state, _validate(experiment, state)["eval_return"])
-        if signals.received and update < experiment.num_updates:
-            raise Interrupted(signals.received, update)
         return state, loggers.seconds
 
 
@@ -269,13 +264,18 @@ def _mean_return(trials: Trials) -> Array:
 
 
 def _keep_finite(state: TrainState, new: Any, metrics: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
-    """Take an update only if everything in it is finite; count it as skipped otherwise."""
-    floats = [x for x in jax.tree.leaves((new, metrics)) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    """Take an update only if its meta-parameters and metrics are finite; count it as skipped otherwise."""
+    floats = [x for x in jax.tree.leaves((new.meta_params, metrics)) if jnp.issubdtype(x.dtype, jnp.inexact)]
     fine = jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
     outer = jax.tree.map(lambda new, old: jnp.where(fine, new, old), new, state.outer)
     metrics = {name: jnp.where(fine, value, 0.0) for name, value in metrics.items()}
     bad = 1 - fine.astype(jnp.int32)
-    in_a_row = (state.skipped_in_a_row + 1) * bad
+    # Once so many came in a row the count stays, however the updates after them went: the host looks later.
+    in_a_row = jnp.where(
+        state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW,
+        state.skipped_in_a_row,
+        (state.skipped_in_a_row + 1) * bad,
+    )
     return TrainState(outer, state.update + 1, state.skipped + bad, in_a_row), metrics
 
 
@@ -290,8 +290,8 @@ def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:
             "; no checkpoint was made before" if last is None else f"; checkpoint {last} is the last good one"
         )
     raise RunError(
-        f"updates {int(state.update) - int(state.skipped_in_a_row)} to {int(state.update)} were not finite: "
-        f"the loss, its gradient or the rewards hold NaN or infinity (a lower learning rate may help){kept}"
+        f"{MAX_SKIPPED_IN_A_ROW} updates in a row, before update {int(state.update)}, were not finite: the "
+        f"loss, its gradient or the rewards hold NaN or infinity (a lower learning rate may help){kept}"
     )
 
 
@@ -328,26 +328,3 @@ def _goal(experiment: Experiment) -> Goal:
     random = measure(agent, env, trial, meta_params, experiment.num_validation_tasks, key).total.mean()
     best = references.optimum(env, trial)
     return Goal(float(random), None if best is None else float(best.sum()))
-
-
-class _Signals:
-    """Turns SIGINT and SIGTERM into a wish to stop at the next pause; a second SIGINT stops at once."""
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def __enter__(self) -> Self:
-        self._previous = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number

@@ -22,6 +22,9 @@ Array = jax.Array
 Key = jax.Array
 PyTree = Any
 
+# Of anything that is counted in a trial: beyond it no array would fit.
+MOST = 10_000_000
+
 
 class TimeStep(NamedTuple):
     """What an agent sees before it acts."""
@@ -122,9 +125,9 @@ class TrialShape:
     def __post_init__(self) -> None:
         require(
             self,
-            num_adapts=(self.num_adapts >= 0, "0 or more"),
-            num_streams=(self.num_streams >= 1, "at least 1"),
-            num_episodes=(self.num_episodes >= 1, "at least 1"),
+            num_adapts=(0 <= self.num_adapts <= MOST, f"between 0 and {MOST:,}"),
+            num_streams=(1 <= self.num_streams <= MOST, f"between 1 and {MOST:,}"),
+            num_episodes=(1 <= self.num_episodes <= MOST, f"between 1 and {MOST:,}"),
         )
 
     def num_steps(self, env: Env) -> int:
@@ -189,7 +192,10 @@ class Agent(Protocol):
         ...
 
     def adapt(self, meta_params: PyTree, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
-        """Learn from one phase of one task, transitions [S, T] -> the next `task_params`."""
+        """Learn from one phase of one task, transitions [S, T] -> the next `task_params`.
+
+        Steps whose `mask` is False are padding behind the phase's last episode, and count for nothing.
+        """
         ...
 
 

@@ -24,12 +24,12 @@ class Encoder(eqx.Module):
     size: int = eqx.field(static=True)
 
     def __init__(self, space: spaces.Space):
-        if isinstance(space, spaces.Discrete):
+        if isinstance(space, spaces.Discrete) and space.start == 0:
             self.num_values = self.size = int(space.n)
         elif isinstance(space, spaces.Box):
             self.num_values, self.size = None, math.prod(space.shape)
         else:
-            raise InputError(f"space: got {space}; expected Discrete or Box")
+            raise InputError(f"space: got {space}; expected Discrete from 0, or Box")
 
     def __call__(self, value: Array) -> Array:
         """-> [size]"""

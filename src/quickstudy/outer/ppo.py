@@ -56,7 +56,8 @@ class PPO:
     discount: float = 0.99
     gae_lambda: float = 0.95
     credit: Literal["trial", "episode"] = "trial"
-    """How far the advantage looks: to the end of the trial, or of the episode."""
+    """How far the advantage looks: to the end of the trial, or of the episode. Only 'episode' for a trial with
+    adaptations: credit over an adaptation is not defined here."""
     phases: Literal["all", "last"] = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
@@ -66,19 +67,23 @@ class PPO:
     max_grad_norm: float = 0.5
     """The gradient's global norm is clipped to this."""
     normalise_advantages: bool = True
-    """To mean 0 and deviation 1 over the whole batch: tasks, streams and steps together."""
+    """To mean 0 and deviation 1 over all that enters the loss: tasks, streams and steps together."""
 
     def __post_init__(self) -> None:
         require(
             self,
             learning_rate=(self.learning_rate > 0, "above 0"),
             final_learning_rate=(self.final_learning_rate >= 0, "0 or more"),
-            num_epochs=(self.num_epochs >= 1, "at least 1"),
-            num_minibatches=(self.num_minibatches >= 1, "at least 1"),
+            num_epochs=(1 <= self.num_epochs <= 10_000, "between 1 and 10,000"),
+            num_minibatches=(1 <= self.num_minibatches <= 10_000, "between 1 and 10,000"),
             clip=(self.clip > 0, "above 0"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             gae_lambda=(0 <= self.gae_lambda <= 1, "between 0 and 1"),
             entropy_coefficient=(self.entropy_coefficient >= 0, "0 or more"),
+            final_entropy_coefficient=(
+                self.final_entropy_coefficient is None or self.final_entropy_coefficient >= 0,
+                "0 or more, or None",
+            ),
             value_coefficient=(self.value_coefficient >= 0, "0 or more"),
             max_grad_norm=(self.max_grad_norm > 0, "above 0"),
         )
@@ -107,12 +112,14 @@ class PPO:
 
     def batch(self, trials: Trials) -> Batch:
         """Advantages and value targets, by what the agent's critic said when the trials were lived."""
+        if self.credit == "trial" and trials.phases.reward.shape[1] > 1:
+            raise wrong("outer.credit", self.credit, "'episode' for a trial with adaptations")
         advantage = jax.vmap(jax.vmap(jax.vmap(self._advantages)))(trials.phases)
         value_target = advantage + trials.phases.value
         if self.normalise_advantages:
-            mask = trials.phases.mask
-            mean = jnp.mean(advantage, where=mask)
-            advantage = (advantage - mean) / (jnp.std(advantage, where=mask) + 1e-8)
+            counts = self._weights(trials.phases) > 0
+            mean = jnp.mean(advantage, where=counts)
+            advantage = (advantage - mean) / (jnp.std(advantage, where=counts) + 1e-8)
         return Batch(trials, advantage, value_target)
 
     def loss(

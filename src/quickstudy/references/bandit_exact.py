@@ -74,7 +74,14 @@ def num_states(num_arms: int, num_pulls: int) -> int:
 def is_feasible(num_arms: int, num_pulls: int) -> bool:
     """Whether `bayes_optimal_rewards` would compute it."""
     # One arm alone has n(n+1)/2 states: a bound that spares counting for a very long trial.
-    return num_pulls * (num_pulls + 1) // 2 <= MAX_STATES and num_states(num_arms, num_pulls) <= MAX_STATES
+    if num_pulls * (num_pulls + 1) // 2 > MAX_STATES:
+        return False
+    # Neither do arms behind the number of pulls add states, nor does a longer trial have fewer: past 200 pulls
+    # of three arms there are too many in any case, and counting them would take long.
+    arms = min(num_arms, num_pulls)
+    if arms >= 3 and num_pulls > 200:
+        return False
+    return num_states(arms, num_pulls) <= MAX_STATES
 
 
 def bayes_optimal_rewards(num_arms: int, num_pulls: int) -> np.ndarray:

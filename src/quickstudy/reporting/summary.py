@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from quickstudy.errors import InputError
+from quickstudy.errors import InputError, is_file
+from quickstudy.files import read_json
+from quickstudy.metrics import metrics_rows
 from quickstudy.reporting.command import repeat_command
 from quickstudy.reporting.estimates import Estimate, finite
+from quickstudy.run import EVALUATION, EXPERIMENT, METRICS, Run
 
 LEAD_LETTERS = 40
 """Up to a colon before this many letters, a verdict says what was found."""
@@ -97,14 +98,12 @@ def load_summary(directory: Path) -> RunSummary:
 
     Raises InputError if a file is missing that must be there, or holds something else than JSON.
     """
-    experiment = _read_json(directory / "experiment.json")
-    if experiment is None:
-        raise InputError(f"{directory}: not a run directory: it holds no experiment.json")
+    experiment = read_json(Run.locate(directory) / EXPERIMENT)
     return RunSummary(
         name=directory.resolve().name,
         experiment=experiment,
-        evaluation=_read_json(directory / "evaluation.json"),
-        metrics=_read_columns(directory / "metrics.csv"),
+        evaluation=_read_evaluation(directory / EVALUATION),
+        metrics=_read_columns(directory / METRICS),
         command=repeat_command(experiment),
     )
 
@@ -119,26 +118,23 @@ def _kind(stored: Any) -> str | None:
     return str(stored.get("type", "")) or None if isinstance(stored, dict) else stored
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
+def _read_evaluation(path: Path) -> dict[str, Any] | None:
+    if not is_file(path):
         return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(stored, dict):
-        raise InputError(f"{path}: got a {type(stored).__name__}; expected a JSON object")
-    return stored
+    evaluation = read_json(path)
+    for name in ("agent", "env", "episodes", "total", "verdict", "references"):
+        if name not in evaluation:
+            raise InputError(
+                f"{path}: {name} is missing; expected what `quickstudy evaluate DIR --save` writes"
+            )
+    return evaluation
 
 
 def _read_columns(path: Path) -> dict[str, list[float]]:
-    if not path.exists():
+    if not is_file(path):
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        # A run that was killed may leave a last row that is cut off: its missing cells read as None.
-        rows = [row for row in reader if None not in row.values()]
-    return {name: [_cell(row[name]) for row in rows] for name in reader.fieldnames or []}
+    rows = metrics_rows(path)
+    return {name: [_cell(row[name]) for row in rows] for name in (rows[0] if rows else {})}
 
 
 def _cell(text: str) -> float:
