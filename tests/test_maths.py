@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from quickstudy.maths.statistics import interquartile_mean, mean_interval, share_interval, standard_error
 from quickstudy.nets.distributions import Categorical, Normal
 from quickstudy.nets.recurrent import GRU
+from quickstudy.nets.spaces import PolicyHead
 
 
 def test_categorical_by_hand():
@@ -53,6 +55,15 @@ def test_a_certain_policy_has_no_entropy_and_no_nan():
     assert float(certain.entropy()) == 0
     assert float(certain.kl(Categorical(jnp.zeros(2)))) == pytest.approx(np.log(2))
     assert np.isfinite(jax.grad(lambda x: Categorical(x).entropy())(jnp.array([50.0, -50.0]))).all()
+
+
+def test_the_first_policy_spreads_over_the_bounds():
+    """Actions in [0, 4]: N(2, 2) at zero features; an unbounded dimension starts from N(0, 1)."""
+    space = spaces.Box(np.array([0.0, -np.inf]), np.array([4.0, np.inf]), (2,), np.float64)
+    policy = PolicyHead(3, space, jax.random.key(0))(jnp.zeros(3))
+    np.testing.assert_allclose(policy.mode(), [2.0, 0.0], atol=1e-6)
+    samples = jax.vmap(policy.sample)(jax.random.split(jax.random.key(1), 100_000))
+    np.testing.assert_allclose(samples.std(axis=0), [2.0, 1.0], rtol=0.02)
 
 
 def test_gru_by_hand():

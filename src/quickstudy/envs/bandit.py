@@ -24,7 +24,7 @@ class Bandit:
     """k"""
 
     def __post_init__(self) -> None:
-        require(self, num_arms=(self.num_arms >= 1, "at least 1"))
+        require(self, num_arms=(1 <= self.num_arms <= 10_000, "between 1 and 10,000"))
 
     @property
     def observation_space(self) -> spaces.Discrete:

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnasium import spaces
 
 from quickstudy.errors import InputError
@@ -61,18 +62,26 @@ class PolicyHead(eqx.Module):
     """Features [..., F] -> a distribution over the actions of a space.
 
     `Discrete`: categorical. `Box` of shape [A]: independent normals, whose log_std is a parameter of
-    its own, the same in every state. The small first weights make the first policy near uniform.
+    its own, the same in every state. A bounded dimension is measured in half ranges from its centre, so
+    that the first policy, N(0, 1) by its small weights, spreads over the actions that there are.
     """
 
     linear: Linear
     log_std: Array | None
+    centre: tuple[float, ...] = eqx.field(static=True)
+    half_range: tuple[float, ...] = eqx.field(static=True)
 
     def __init__(self, in_size: int, space: spaces.Space, key: Key, scale: float = 0.01):
         if isinstance(space, spaces.Discrete):
             self.linear, self.log_std = Linear(in_size, int(space.n), key, scale), None
+            self.centre = self.half_range = ()
         elif isinstance(space, spaces.Box) and len(space.shape) == 1:
             self.linear = Linear(in_size, space.shape[0], key, scale)
             self.log_std = jnp.zeros(space.shape[0])
+            bounded = np.isfinite(space.low) & np.isfinite(space.high)
+            low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
+            self.centre = tuple(float(x) for x in (low + high) / 2)
+            self.half_range = tuple(float(x) for x in (high - low) / 2)
         else:
             raise InputError(f"action_space: got {space}; expected Discrete or Box of one axis")
 
@@ -80,4 +89,6 @@ class PolicyHead(eqx.Module):
         out = self.linear(features)
         if self.log_std is None:
             return Categorical(out)
-        return Normal(out, jnp.broadcast_to(self.log_std, out.shape))
+        half_range = jnp.asarray(self.half_range)
+        log_std = jnp.broadcast_to(self.log_std + jnp.log(half_range), out.shape)
+        return Normal(jnp.asarray(self.centre) + half_range * out, log_std)
