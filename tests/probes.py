@@ -129,6 +129,7 @@ class AdaptingProbe(RL2):
         rate = jax.nn.sigmoid(meta_params.value.bias[0])
         return task_params + rate * (paid - task_params) + 0.1 * jax.random.normal(key)
 
+    # A step that uses its key has no parallel form.
     @property
-    def unroll(self):
-        raise AttributeError("a step that uses its key has no parallel form")
+    def unroll(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise AttributeError("unroll")

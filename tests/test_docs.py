@@ -84,9 +84,10 @@ def test_the_readme_names_all_there_is(kind):
         assert f"`{name}`" in readme, f"{kind} {name} is missing"
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/new_agent.md", "docs/new_environment.md", "docs/new_outer.md"]
-)
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_and_files_exist(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

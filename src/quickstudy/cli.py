@@ -1,4 +1,4 @@
-"""The command line: train, resume, evaluate, compare, report, list.
+"""The command line: train, resume, evaluate, compare, report, check-env, list.
 
 AGENT, ENV and OUTER are registry names or a user's own `package.module:Name` or `file.py:Name`; the
 options of each command are the fields of frozen dataclasses. Bad input is one line on stderr and
@@ -39,6 +39,7 @@ USAGE = """usage: quickstudy COMMAND …
   evaluate AGENT ENV [options]   … or one that needs no training
   compare DIR… [options]         several runs side by side
   report DIR                     write the run's report.html again
+  check-env ENV                  what is wrong with a task family, each with the mend
   list [agents|envs|outers|presets] [--json]
 
 `quickstudy COMMAND … --help` lists the options; for train and evaluate name AGENT and ENV first:
@@ -95,8 +96,7 @@ def _run(arguments: list[str]) -> int:
     if not positional and options[:1] in (["-h"], ["--help"]) and name != "list":
         print(USAGE)
         return 0
-    COMMANDS[name](positional, options)
-    return 0
+    return COMMANDS[name](positional, options) or 0
 
 
 def _train(positional: list[str], arguments: list[str]) -> None:
@@ -194,6 +194,15 @@ def _report(positional: list[str], arguments: list[str]) -> None:
     print(_write_report(Run.locate(directory)))
 
 
+def _check_env(positional: list[str], arguments: list[str]) -> int:
+    from quickstudy.check_env import main as check
+    from quickstudy.registry import resolve
+
+    (target,) = _expect(positional, "check-env ENV", 1)
+    parse(NoOptions(), arguments, f"quickstudy check-env {target}")
+    return check(resolve("env", target))
+
+
 def _list(positional: list[str], arguments: list[str]) -> None:
     from quickstudy.tables import listing, print_listing
 
@@ -209,12 +218,13 @@ def _list(positional: list[str], arguments: list[str]) -> None:
         print_listing(chosen)
 
 
-COMMANDS: dict[str, Callable[[list[str], list[str]], None]] = {
+COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
     "train": _train,
     "resume": _resume,
     "evaluate": _evaluate,
     "compare": _compare,
     "report": _report,
+    "check-env": _check_env,
     "list": _list,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from typing import Any
@@ -14,6 +15,8 @@ from quickstudy.types import MOST, TrialShape
 
 # What experiment.json holds beside the experiment.
 RECORDED = ("versions", "machine", "fingerprint")
+# A string like `package.module:callable`, `file.py:Name` or `module:Env-v0`; `g=5:15` is none.
+CODE_NAME = re.compile(r'"[\w./\\-]+:[A-Za-z_][\w.-]*"')
 PARTS: tuple[Kind, ...] = ("agent", "env", "outer")
 
 
@@ -137,7 +140,7 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
 def _refuse_code(kind: Kind, part: dict[str, Any]) -> None:
     """A field may name code too, `package.module:callable`, in a bridge to somebody else's environments."""
     for name, value in part.items():
-        if name != "type" and ":" in json.dumps(value):
+        if name != "type" and CODE_NAME.search(json.dumps(value)):
             raise InputError(
                 f"{kind}.{name}: {value!r} may name code outside quickstudy; if you trust it, pass --allow-code"
             )

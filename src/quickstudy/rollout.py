@@ -110,6 +110,7 @@ class _Batched(NamedTuple):
     remember: Any
     step: Any
     reset: Any
+    reset_where: Any
 
 
 def _roll(
@@ -139,7 +140,7 @@ def _roll(
         behind = TimeStep(outcome.observation, action, reward, jnp.zeros_like(done))
         next_value = _value_behind_cuts(truncated, lambda: batched.act(task_params, memory, behind, k_value)[0])
         state, observation = _reset_where(
-            done, lambda: batched.reset(tasks, k_reset), (state, outcome.observation)
+            done, lambda: batched.reset_where(tasks, done, k_reset), (state, outcome.observation)
         )
         transition = Transition(
             timestep=stream.timestep,
@@ -176,7 +177,11 @@ def _batched(agent: Any, env: Any, meta_params: PyTree) -> _Batched:
     def remember(task_params: PyTree, _: Array) -> PyTree:
         return agent.init_memory(meta_params, task_params)
 
-    return _Batched(*map(_over_streams, (act, remember, env.step, env.reset)))
+    def reset_where(task: PyTree, needed: Array, key: Key) -> tuple[PyTree, PyTree]:
+        # A family on the host resets only what is asked for; in a compiled one all rows cost as much as one.
+        return env.reset_where(needed, task, key) if hasattr(env, "reset_where") else env.reset(task, key)
+
+    return _Batched(*map(_over_streams, (act, remember, env.step, env.reset, reset_where)))
 
 
 def _value_behind_cuts(truncated: Array, say: Any) -> Array:

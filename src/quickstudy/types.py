@@ -142,7 +142,8 @@ class TrialShape:
 class Env(Protocol):
     """A task family: a frozen dataclass of pure functions. It never resets itself.
 
-    Optional: a field `split` ("train" or "test") where held-out tasks are another set;
+    Optional: `reset_where(needed, task, key)`, a `reset` that may leave out what is not `needed` (a bool), for
+    families on the host; a field `split` ("train" or "test") where held-out tasks are another set;
     `version` (int), to be raised when rewards or dynamics change;
     `render(task, state) -> uint8 [H, W, 3]`; `describe(task) -> str`;
     `action_labels(task) -> list[str]`, a name for each discrete action, for drawings.
