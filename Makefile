@@ -16,7 +16,7 @@ check: ## exactly what CI runs
 lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 slow: .venv/installed ## learning runs and checks that take minutes
 	$(BIN)/pytest -q -m slow

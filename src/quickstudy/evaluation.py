@@ -273,7 +273,7 @@ def _verdict_of(learned: bool, text: str) -> dict[str, Any]:
 def _beside_optimum(total: Interval, best: float) -> str:
     gap = _gap(total, best)
     if gap["low"] <= 0 <= gap["high"]:
-        return f"which is the best possible, {best:.4g}, within the interval"
+        return f"the best possible, {best:.4g}, lies within the interval"
     side = "below" if gap["mean"] > 0 else "above"
     return f"{abs(gap['mean']):.2g}% {side} the best possible {best:.4g}"
 
