@@ -75,6 +75,14 @@ def command(*arguments, cwd=None, **variables):
     )  # fmt: skip
 
 
+def run_script(script, **variables):
+    """Run Python code in a process of its own -> what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, env=environment(**variables), timeout=300, check=True,
+    ).stdout  # fmt: skip
+
+
 def start(*arguments, **options):
     """Begin `quickstudy …` in a process of its own."""
     return subprocess.Popen(

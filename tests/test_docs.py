@@ -90,7 +90,7 @@ PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").g
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_files_exist(page):
     text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert ((ROOT / page).parent / target).exists(), target
     for path in re.findall(r"`((?:src|benchmarks|docs|tests)/[\w./]+)`", text):
         assert (ROOT / path).exists(), path

@@ -1,5 +1,6 @@
 """What every registered family must do: one test over all of them."""
 
+import functools
 import importlib.util
 
 import jax
@@ -56,17 +57,17 @@ RANDOM_RETURN = {
 each_env = pytest.mark.parametrize("name", ENVS)
 
 
-def lived(env, seed=0, num_tasks=NUM_TASKS, num_episodes=2):
+@functools.partial(jax.jit, static_argnums=0)
+def live(env, key):
     """Trials of a random agent, under jit, vmap and scan."""
-    agent, trial = Random(), TrialShape(num_episodes=num_episodes)
+    agent, trial = Random(), TrialShape(num_episodes=2)
+    task_keys, trial_keys = keys.per_task(key, jnp.arange(NUM_TASKS))
+    meta_params = agent.init(env, trial, key)
+    return collect(agent, env, trial, meta_params, sample_tasks(env, task_keys), trial_keys)
 
-    @jax.jit
-    def live(key):
-        task_keys, trial_keys = keys.per_task(key, jnp.arange(num_tasks))
-        meta_params = agent.init(env, trial, key)
-        return collect(agent, env, trial, meta_params, sample_tasks(env, task_keys), trial_keys)
 
-    return live(jax.random.key(seed))
+def lived(env, seed=0):
+    return live(env, jax.random.key(seed))
 
 
 def random_policy(env):
@@ -158,7 +159,13 @@ def test_train_and_test_tasks_are_disjoint(name):
     assert not sampled[0] & sampled[1]
 
 
-@each_env
+# Bodies whose 512 episodes take ten seconds.
+HEAVY = ("ant-", "hopper-", "humanoid-", "walker-")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith(HEAVY) else n for n in ENVS]
+)
 def test_a_random_agents_mean_return(name):
     env = ENVS[name]
     returns = measure(Random(), env, TrialShape(num_episodes=1), Random().init(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
+from jax._src.lru_cache import LRUCache
 
 
 def use_compilation_cache() -> None:
@@ -20,8 +22,26 @@ def use_compilation_cache() -> None:
     if folder is None:
         folder = str(_user_cache() / "quickstudy" / "compiled")
     if folder:
+        LRUCache.put = _put_whole
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _put_whole(cache: Any, key: str, value: bytes) -> None:
+    """Write an entry beside its place and rename it.
+
+    JAX 0.10 writes in place: a process that reads while another one writes, or after one was killed in a
+    write, ends in an abort deep in XLA, which nothing can catch.
+    """
+    path = Path(str(cache.path)) / f"{key}-cache"
+    if path.exists():
+        return
+    part = path.with_name(f"{key}.{os.getpid()}.part")
+    try:
+        part.write_bytes(value)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _user_cache() -> Path:
