@@ -22,7 +22,7 @@ def use_compilation_cache() -> None:
     if folder is None:
         folder = str(_user_cache() / "quickstudy" / "compiled")
     if folder:
-        LRUCache.put = _put_whole
+        LRUCache.put = _put_whole  # pyright: ignore[reportAttributeAccessIssue]
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
