@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -50,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command -> the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
-    sys.excepthook = _show_exception
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -300,12 +298,6 @@ def _new_directory(experiment: Experiment) -> Path:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     _say(f"warning: {message}")
-
-
-def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """As always, but for what TensorStore's callbacks print once a failed save has been reported."""
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
 
 
 def _say(text: str) -> None:
