@@ -49,7 +49,7 @@ def metrics_rows(path: Path) -> list[dict[str, str]]:
     """The whole lines of metrics.csv; a last line that a kill cut off is left out."""
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
-    return [row for row in rows if row.get("update", "").isdigit() and _is_number(row.get("seconds"))]
+    return [row for row in rows if row.get("update", "").isdigit() and _is_number(row.get("seconds", "0"))]
 
 
 def _is_number(text: str | None) -> bool:
