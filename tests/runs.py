@@ -47,7 +47,6 @@ def final_arrays(directory):
     restored = run.restore(init_state(run.experiment))
     assert restored is not None
     state, record = restored
-    run.close()
     return record["update"], to_arrays(state)
 
 

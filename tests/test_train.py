@@ -133,16 +133,38 @@ def test_the_last_three_checkpoints_and_the_best_are_kept(tmp_path):
     with run.locked():
         for update, mean_return in enumerate([1.0, 9.0, 2.0, 3.0, 4.0, 5.0]):
             run.save(update, state, mean_return)
-        run.close()
     reader = Run.open(tmp_path / "kept")
-    assert sorted(reader.checkpoints.all_steps()) == [1, 3, 4, 5]
-    assert reader.best_step() == 1
+    assert sorted(reader.checkpoints.steps()) == [1, 3, 4, 5]
+    assert reader.checkpoints.best() == 1
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "record.json"])
+def test_a_changed_byte_of_a_checkpoint_is_noticed(tmp_path, name):
+    directory = tmp_path / "changed"
+    train(tiny(num_updates=10), directory, progress=False)
+    path = directory / "checkpoints" / "10" / name
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="checkpoint 10 .* is damaged"):
+        assert load(directory).update == 5
+
+
+def test_a_writer_clears_what_a_kill_left_half_written(tmp_path):
+    directory = tmp_path / "killed"
+    train(tiny(num_updates=5), directory, progress=False)
+    (directory / "checkpoints" / "10.part").mkdir()
+    (directory / "checkpoints" / "10.part" / "state.safetensors").write_bytes(b"half")
+    record = json.loads((directory / "experiment.json").read_text())
+    (directory / "experiment.json").write_text(json.dumps({**record, "num_updates": 10}))
+    resume(directory, progress=False)
+    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["10", "5"]
 
 
 def test_a_reader_touches_nothing_that_a_trainer_is_writing(tmp_path):
     directory = tmp_path / "read"
     train(tiny(num_updates=5), directory, progress=False)
-    unfinished = directory / "checkpoints" / "10.orbax-checkpoint-tmp"
+    unfinished = directory / "checkpoints" / "10.part"
     unfinished.mkdir()
     before = sorted(directory.rglob("*"))
     load(directory)
@@ -241,9 +263,8 @@ def test_a_signal_while_a_line_is_written_loses_nothing(tmp_path, monkeypatch):
 def test_a_truncated_checkpoint_falls_back_to_the_one_before(finished, tmp_path):
     directory = tmp_path / "cut"
     train(tiny(), directory, progress=False)
-    for path in (directory / "checkpoints" / "20" / "state").rglob("*"):
-        if path.is_file():
-            os.truncate(path, path.stat().st_size // 2)
+    path = directory / "checkpoints" / "20" / "state.safetensors"
+    os.truncate(path, path.stat().st_size // 2)
     with pytest.warns(UserWarning, match="checkpoint 20 .* is damaged .* trying the one before"):
         loaded = load(directory)
     assert loaded.update == 15
@@ -257,9 +278,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(finished, tmp_path)
 def test_a_run_without_a_readable_checkpoint_says_so(tmp_path):
     directory = tmp_path / "cut"
     train(tiny(num_updates=5), directory, progress=False)
-    for path in (directory / "checkpoints" / "5" / "state").rglob("*"):
-        if path.is_file():
-            os.truncate(path, 0)
+    os.truncate(directory / "checkpoints" / "5" / "state.safetensors", 0)
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(InputError, match=r"none of \[5\]"):
         load(directory)
 
@@ -320,10 +339,8 @@ def test_a_disk_that_takes_no_more_stops_the_run(tmp_path, first):
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "quickstudy: cannot write: File too large; what was saved before is kept\n" in done.stderr
-    if first == "a line of metrics":
-        assert "Traceback" not in done.stderr
-        assert "Exception ignored" not in done.stderr
-    # When a save fails, TensorStore's own threads may print that their event loop is gone; we cannot hide it.
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
     assert json.loads((directory / "experiment.json").read_text())["agent"]["hidden_size"] == 64
 
 

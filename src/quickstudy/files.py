@@ -23,18 +23,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new one."""
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one."""
 
     def write() -> None:
         temporary = path.with_name(path.name + ".part")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
 
     with_disk_errors(write)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by text; see `write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -63,12 +68,8 @@ def with_disk_errors(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _disk_reason(error: BaseException) -> str | None:
-    """What a disk error says, also where TensorStore or Orbax have wrapped it; None for another error."""
+    """What a disk error says; None for another error."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS,
                                                       errno.EACCES, errno.EIO):  # fmt: skip
         return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-    text = str(error)
-    for phrase in ("No space left on device", "File too large", "Disk quota exceeded"):
-        if phrase in text:
-            return phrase
     return _disk_reason(error.__cause__) if error.__cause__ is not None else None

@@ -2,17 +2,16 @@
 
     experiment.json    everything resolved: experiment, versions, machine, environment fingerprint
     metrics.csv        one line every `log_every` updates; also as TensorBoard events in events/
-    checkpoints/N/     the whole training state after N updates (last three and the best)
+    checkpoints/N/     the whole training state after N updates (the last three, and the best)
     evaluation.json    the latest evaluation on held-out tasks
     report.html        all of it for a person
 
-Files are replaced, never half written; checkpoints are made by Orbax, which renames them into place.
+Files are replaced, never half written; a checkpoint is renamed into place.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from quickstudy.checkpoints import Checkpoints, DamagedError
 from quickstudy.errors import InputError, is_file
 from quickstudy.experiment import Experiment, from_record, to_record
 from quickstudy.files import read_json, with_disk_errors, write_json
@@ -34,7 +34,6 @@ except ImportError:
 
 EXPERIMENT, METRICS, EVALUATION, REPORT = "experiment.json", "metrics.csv", "evaluation.json", "report.html"
 CHECKPOINTS, DAMAGED, EVENTS, LOCK = "checkpoints", "damaged", "events", ".lock"
-KEPT_CHECKPOINTS = 3
 
 
 class Run:
@@ -42,7 +41,7 @@ class Run:
 
     def __init__(self, directory: Path, experiment: Experiment, fingerprint: dict[str, Any]):
         self.directory, self.experiment, self.fingerprint = directory, experiment, fingerprint
-        self._manager: Any = None
+        self.checkpoints = Checkpoints(directory / CHECKPOINTS)
         self._is_writer = False
 
     @classmethod
@@ -96,29 +95,12 @@ class Run:
             self._is_writer = True
             yield
 
-    @property
-    def checkpoints(self) -> Any:
-        """Orbax's manager of this run's checkpoints."""
-        if self._manager is None:
-            self._manager = _checkpoint_manager(self.directory / CHECKPOINTS, self._is_writer)
-        return self._manager
-
     def save(self, update: int, state: PyTree, mean_return: float) -> None:
-        """Save the training state after `update` updates, while the training goes on."""
-        import orbax.checkpoint as ocp
-
-        if update in self.checkpoints.all_steps():
+        """Save the training state after `update` updates."""
+        if update in self.checkpoints.steps():
             return
         record = {"update": update, "fingerprint": self.fingerprint, "return": mean_return}
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(to_arrays(state)), meta=ocp.args.JsonSave(record)
-        )
-        with_disk_errors(self.checkpoints.save, update, args=arguments, metrics={"return": mean_return})
-
-    def wait(self) -> None:
-        """Until what was saved is on the disk."""
-        if self._manager is not None:
-            with_disk_errors(self._manager.wait_until_finished)
+        self.checkpoints.save(update, to_arrays(state), record)
 
     def restore(self, template: PyTree, step: int | None = None) -> tuple[PyTree, dict[str, Any]] | None:
         """The newest readable state, or that of `step` -> (state, its record); None where there is none.
@@ -126,9 +108,7 @@ class Run:
         A damaged checkpoint is passed over for the one before, with a warning that says so. Raises
         `InputError` where the environment is not the one of the training, or no checkpoint can be read.
         """
-        if not self._is_writer and not (self.directory / CHECKPOINTS).is_dir():
-            return None
-        steps = sorted(self.checkpoints.all_steps(), reverse=True)
+        steps = sorted(self.checkpoints.steps(), reverse=True)
         if step is not None and step not in steps:
             known = ", ".join(map(str, sorted(steps))) or "none"
             raise InputError(f"checkpoint: got {step}; expected one of: {known}")
@@ -136,12 +116,8 @@ class Run:
         for candidate in steps if step is None else [step]:
             try:
                 restored = self._restore(template, candidate)
-            except InputError:
-                raise
-            except Exception as error:
-                # Orbax and TensorStore have no common class for a file that is cut or missing.
-                reason = str(error).strip().split("\n")[0][:160]
-                text = f"checkpoint {candidate} in {self.directory} is damaged ({reason})"
+            except DamagedError as error:
+                text = f"checkpoint {candidate} in {self.directory} is damaged ({error})"
                 if step is not None:
                     raise InputError(text) from error
                 warnings.warn(f"{text}; trying the one before", stacklevel=2)
@@ -153,37 +129,13 @@ class Run:
             raise InputError(f"checkpoint: none of {sorted(steps)} in {str(self.directory)!r} can be read")
         return None
 
-    def best_step(self) -> int | None:
-        """The kept checkpoint with the highest mean return on validation tasks."""
-        return self.checkpoints.best_step()
-
-    def close(self) -> None:
-        if self._manager is not None:
-            self.wait()
-            self._manager.close()
-            self._manager = None
-
     def _set_aside(self, steps: list[int]) -> None:
-        """Move damaged checkpoints out of the way of those that will take their numbers."""
-        if not (self._is_writer and steps):
-            return
-        folder = self.directory / DAMAGED
-        with_disk_errors(folder.mkdir, exist_ok=True)
-        for step in steps:
-            target = folder / f"{step}-{time.time_ns()}"
-            with_disk_errors((self.directory / CHECKPOINTS / str(step)).rename, target)
-        self.checkpoints.reload()
+        if self._is_writer and steps:
+            self.checkpoints.set_aside(steps, self.directory / DAMAGED)
 
     def _restore(self, template: PyTree, step: int) -> tuple[PyTree, dict[str, Any]]:
-        import orbax.checkpoint as ocp
-
-        record = self.checkpoints.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-        check_fingerprint(record["fingerprint"], self.experiment.env)
-        expected = to_arrays(template)
-        abstract = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in expected.items()}
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        restored = self.checkpoints.restore(step, args=arguments)
-        arrays = {k: np.asarray(v) for k, v in restored.state.items()}
+        arrays, record = self.checkpoints.load(step)
+        check_fingerprint(record.get("fingerprint", {}), self.experiment.env)
         return from_arrays(template, arrays), record
 
 
@@ -216,27 +168,3 @@ def _is_key(leaf: Any) -> bool:
 def _data(leaf: Any) -> Any:
     """A random key as the numbers that it is; another array as itself."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _checkpoint_manager(directory: Path, is_writer: bool) -> Any:
-    """A reader changes nothing: what looks unfinished to it may be a trainer's save under way."""
-    import logging
-
-    import orbax.checkpoint as ocp
-    from absl import logging as absl_logging
-    from orbax.checkpoint import checkpoint_managers as policies
-
-    # What goes wrong is raised to us; Orbax's threads would print it a second time, as a traceback.
-    absl_logging.set_verbosity(absl_logging.FATAL)
-    logging.getLogger("orbax").setLevel(logging.CRITICAL)
-    keep = policies.AnyPreservationPolicy(
-        [policies.LatestN(KEPT_CHECKPOINTS), policies.BestN(get_metric_fn=lambda m: m["return"], n=1)]
-    )
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=keep,
-        best_fn=lambda m: m["return"],
-        cleanup_tmp_directories=is_writer,
-        create=is_writer,
-        read_only=not is_writer,
-    )
-    return ocp.CheckpointManager(directory.absolute(), options=options, item_names=("state", "meta"))

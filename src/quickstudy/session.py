@@ -118,9 +118,8 @@ def load(
     """
     use_compilation_cache()
     run = Run.open(directory, allow_code)
-    step = run.best_step() if checkpoint == "best" else None if checkpoint == "last" else checkpoint
+    step = run.checkpoints.best() if checkpoint == "best" else None if checkpoint == "last" else checkpoint
     restored = run.restore(init_state(run.experiment), step)
-    run.close()
     if restored is None:
         raise InputError(f"checkpoint: none in {str(directory)!r} yet; expected a run that was trained")
     state, _ = restored

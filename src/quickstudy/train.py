@@ -136,11 +136,7 @@ def _train(experiment: Experiment, run: Run | None, progress: bool, wandb: Wandb
     with contextlib.nullcontext() if run is None else run.locked():
         # Until the last save is on the disk a signal is a wish; after it, it may end the process.
         with Signals() as signals:
-            try:
-                state, seconds = _run_to_the_end(experiment, run, progress, wandb, signals)
-            finally:
-                if run is not None:
-                    run.close()
+            state, seconds = _run_to_the_end(experiment, run, progress, wandb, signals)
         if signals.received and int(state.update) < experiment.num_updates:
             raise Interrupted(signals.received, int(state.update))
         evaluation = evaluate(
@@ -284,8 +280,7 @@ def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:
         return
     kept = ""
     if run is not None:
-        run.wait()
-        last = run.checkpoints.latest_step()
+        last = run.checkpoints.latest()
         kept = (
             "; no checkpoint was made before" if last is None else f"; checkpoint {last} is the last good one"
         )
