@@ -25,6 +25,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from machine import save
 
 from quickstudy.envs import mujoco_body, mujoco_host
@@ -33,6 +34,7 @@ from quickstudy.nets.distributions import Normal
 from quickstudy.nets.layers import Linear
 from quickstudy.rollout import collect, sample_tasks
 from quickstudy.types import Output, Trials, TrialShape
+from quickstudy.updates import device_mesh
 
 ENV = CheetahVelocity()
 HIDDEN_SIZE = 64
@@ -64,18 +66,25 @@ def closed_loop(num_streams: int) -> Callable[[int], Trials]:
     agent, trial = Policy(), TrialShape(num_episodes=1)
     meta_params = agent.init(ENV, trial, jax.random.key(0))
 
-    @jax.jit
-    def live(meta_params: Any, key: Any) -> Trials:
-        keys = jax.random.split(key, num_streams)
+    def live(meta_params: Any, keys: Any) -> Trials:
         return collect(agent, ENV, trial, meta_params, sample_tasks(ENV, keys), keys)
 
-    return lambda seed: jax.block_until_ready(live(meta_params, jax.random.key(seed)))
+    # As in a training: each device lives through its share of the tasks.
+    mesh, tasks = device_mesh(), PartitionSpec("tasks")
+    if mesh is not None:
+        live = jax.shard_map(
+            live, mesh=mesh, in_specs=(PartitionSpec(), tasks), out_specs=tasks, check_vma=False
+        )
+    live = jax.jit(live)
+    return lambda seed: jax.block_until_ready(
+        live(meta_params, jax.random.split(jax.random.key(seed), num_streams))
+    )
 
 
 def open_loop(num_streams: int) -> Callable[[np.ndarray], Any]:
     """-> a function of the actions [streams, steps, 6]."""
     engine, rollout, model = mujoco_body.mujoco(), mujoco_body.mujoco(".rollout"), ENV.standard
-    num_threads = mujoco_host.num_threads()
+    num_threads = mujoco_host.num_cores()
     data = [engine.MjData(model) for _ in range(num_threads)]
     pool = rollout.Rollout(nthread=num_threads)
     states = jax.vmap(ENV.reset)(jnp.zeros(num_streams), jax.random.split(jax.random.key(0), num_streams))[0]
@@ -105,13 +114,16 @@ def seconds(run: Callable[[], Any]) -> float:
 def without_engine(num_streams: int) -> float:
     """Seconds of a closed loop whose engine answers at once."""
     engine = mujoco_host._run
-    state, seen = (
-        np.zeros((num_streams, n))
-        for n in (mujoco_body.state_size(ENV.body), sum(mujoco_body.seen_sizes(ENV.body)))
-    )
+    sizes = mujoco_body.state_size(ENV.body), sum(mujoco_body.seen_sizes(ENV.body))
+    # What each device's share of the streams is answered.
+    shares = {
+        rows: (np.zeros((rows, sizes[0])).view(np.uint32), np.zeros((rows, sizes[1]), np.float32))
+        for rows in (num_streams, num_streams // len(jax.devices()))
+    }
 
     def answer(body: Any, lead: tuple[int, ...], *ignored: Any) -> tuple[np.ndarray, np.ndarray]:
-        return state.view(np.uint32).reshape(*lead, -1), seen.astype(np.float32).reshape(*lead, -1)
+        state, seen = shares[int(np.prod(lead))]
+        return state.reshape(*lead, -1), seen.reshape(*lead, -1)
 
     mujoco_host._run = answer
     try:
@@ -138,6 +150,7 @@ def measure(num_streams: int, repeats: int) -> dict[str, Any]:
     idle = without_engine(num_streams)
     return {
         "streams": num_streams,
+        "devices": len(jax.devices()),
         "closed_loop_steps_per_second": round(statistics.median(rates["closed"])),
         "open_loop_steps_per_second": round(statistics.median(rates["open"])),
         "gymnasium_sync_vector_steps_per_second": round(statistics.median(rates["gymnasium"])),
@@ -153,7 +166,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, nargs="+", default=[256])
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument(
+        "--devices", type=int, default=mujoco_host.num_cores(), help="that JAX sees on this CPU"
+    )
     options = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", options.devices)
     here, load = os.getcwd(), os.getloadavg()[0]
     results = []
     with tempfile.TemporaryDirectory() as folder:

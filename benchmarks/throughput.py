@@ -21,7 +21,7 @@ from machine import save
 
 from quickstudy.experiment import Experiment
 from quickstudy.presets import preset
-from quickstudy.train import init_state, run_updates
+from quickstudy.updates import init_state, run_updates
 
 UPDATES = 20
 PRODUCTS = 200
@@ -114,8 +114,8 @@ def measure(experiment: Experiment, repeats: int) -> dict[str, Any]:
     return {
         "hidden_size": experiment.agent.hidden_size,
         "num_tasks": experiment.num_tasks,
-        "steps_per_update": experiment.steps_per_update,
-        "steps_per_second": round(experiment.steps_per_update / seconds),
+        "steps_per_update": experiment.steps_per_update[-1],
+        "steps_per_second": round(experiment.steps_per_update[-1] / seconds),
         "first_call_seconds": round(first, 2),
         "update_seconds": seconds,
         "matrix_products_seconds": limit,

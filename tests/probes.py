@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from quickstudy.agents.rl2 import RL2
+from quickstudy.nets.heads import LinearHeads
 from quickstudy.types import Outcome, TrialShape
 
 TRIAL = TrialShape(num_adapts=0, num_streams=1, num_episodes=3)
@@ -75,6 +76,34 @@ class ContinuousProbe:
 
 
 @dataclasses.dataclass(frozen=True)
+class MultiDiscreteProbe:
+    """The task is two numbers, of 3 and of 2; each that the action names pays 1. Three steps an episode."""
+
+    max_steps: int = 3
+
+    @property
+    def observation_space(self):
+        return spaces.MultiDiscrete([3, 4])
+
+    @property
+    def action_space(self):
+        return spaces.MultiDiscrete([3, 2])
+
+    def sample_task(self, key):
+        return jax.random.randint(key, (2,), 0, jnp.array([3, 2]))
+
+    def reset(self, task, key):
+        return jnp.zeros((), jnp.int32), self._seen(key)
+
+    def step(self, task, state, action, key):
+        reward = (action == task).sum().astype(jnp.float32)
+        return state + 1, Outcome(self._seen(key), reward, jnp.zeros((), bool))
+
+    def _seen(self, key):
+        return jax.random.randint(key, (2,), 0, jnp.array([3, 4]))
+
+
+@dataclasses.dataclass(frozen=True)
 class CountProbe:
     """Observation: steps since the reset. Reward: task × that number after the step. The task, 1 to 3, is
     also the number of steps after which an episode ends by itself; the time limit is 2.
@@ -117,7 +146,8 @@ class AdaptingProbe(RL2):
         return jax.random.normal(key)
 
     def init_memory(self, meta_params, task_params):
-        return meta_params.core.init_state() + 0.1 * task_params
+        memory = super().init_memory(meta_params, task_params)
+        return memory._replace(core=memory.core + 0.1 * task_params)
 
     def step(self, meta_params, task_params, memory, timestep, key):
         output, memory = super().step(meta_params, task_params, memory, timestep, key)
@@ -126,7 +156,8 @@ class AdaptingProbe(RL2):
 
     def adapt(self, meta_params, task_params, transitions, key):
         paid = (transitions.reward * transitions.mask).sum() / transitions.mask.sum()
-        rate = jax.nn.sigmoid(meta_params.value.bias[0])
+        assert isinstance(meta_params.heads, LinearHeads)
+        rate = jax.nn.sigmoid(meta_params.heads.value.bias[0])
         return task_params + rate * (paid - task_params) + 0.1 * jax.random.normal(key)
 
     # A step that uses its key has no parallel form.

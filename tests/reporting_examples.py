@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from quickstudy.animation import Animation, Episode, encode
 from quickstudy.reporting import RunSummary
 from quickstudy.reporting.command import repeat_command
 
@@ -164,6 +165,21 @@ def not_evaluated() -> RunSummary:
     return run(evaluation=None)
 
 
+LEFT, RIGHT, MOVED = (0, 114, 178), (0, 158, 115), (230, 159, 0)
+"""The colours of the animation's halves, and of the square that moves in both."""
+
+
+def animation(task: str = "goal at (0.31, −0.44)", returns: tuple[float, ...] = (-40.4, -4.0)) -> bytes:
+    """Pictures of one colour with a square that goes to the right; the last episode is shorter."""
+    episodes = []
+    for index, (total, colour, num_steps) in enumerate(zip(returns, (LEFT, RIGHT), (12, 8), strict=False)):
+        frames = [np.full((120, 120, 3), colour, np.uint8) for _ in range(num_steps + 1)]
+        for step, frame in enumerate(frames):
+            frame[50:70, 8 * step : 8 * step + 20] = MOVED
+        episodes.append(Episode((1, 3)[index], total, num_steps, frames))
+    return encode(Animation(task, 1, episodes))
+
+
 def empty() -> RunSummary:
     """A run that has not begun."""
     return RunSummary("fresh", {}, None, {}, "")
@@ -211,7 +227,8 @@ def hostile() -> RunSummary:
     stored["examples"][0]["labels"] = [HOSTILE] * 5
     settings = {**experiment(), "agent": {"type": HOSTILE}, "env": {"type": HOSTILE}, HOSTILE: HOSTILE}
     columns = {**metrics(30), HOSTILE: [0.5] * 30}
-    return RunSummary(HOSTILE, settings, stored, columns, f"quickstudy train {HOSTILE}")
+    drawn = animation(HOSTILE, (math.nan, math.inf))
+    return RunSummary(HOSTILE, settings, stored, columns, f"quickstudy train {HOSTILE}", drawn)
 
 
 def continuous() -> RunSummary:
@@ -237,7 +254,13 @@ def continuous() -> RunSummary:
         "outer": {"type": "trpo", "max_kl": 0.01},
         "trial": {"num_adapts": 2, "num_streams": 20, "num_episodes": 1},
     }
-    return run(name="maml-navigation-3", experiment=settings, evaluation=stored, metrics=metrics(500, -70, -30))
+    return run(
+        name="maml-navigation-3",
+        experiment=settings,
+        evaluation=stored,
+        metrics=metrics(500, -70, -30),
+        animation=animation(),
+    )
 
 
 def long_trials() -> RunSummary:

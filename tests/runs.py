@@ -12,8 +12,8 @@ from quickstudy.envs.bandit import Bandit
 from quickstudy.experiment import Experiment
 from quickstudy.outer.ppo import PPO
 from quickstudy.run import Run, to_arrays
-from quickstudy.train import init_state
 from quickstudy.types import TrialShape
+from quickstudy.updates import init_state
 
 ROOT = Path(__file__).parents[1]
 

@@ -180,7 +180,7 @@ def test_more_episodes_than_in_training(run, capsys):
 
 
 def test_checkpoints_can_be_chosen(run, bad, capsys):
-    for name, update in (("best", Run.open(run).best_step()), ("15", 15), ("last", 20)):
+    for name, update in (("best", Run.open(run).checkpoints.best()), ("15", 15), ("last", 20)):
         assert main(["evaluate", str(run), "--num-tasks", "50", "--checkpoint", name, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["protocol"]["checkpoint"] == update
     assert "checkpoint: got 7; expected one of" in bad("evaluate", run, "--checkpoint", "7")

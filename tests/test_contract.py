@@ -13,8 +13,8 @@ from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment
 from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, replay, sample_tasks
-from quickstudy.train import _chunk, init_state, run_updates
 from quickstudy.types import TrialShape
+from quickstudy.updates import _chunk, init_state, run_updates
 from tests.probes import AdaptingProbe, ContinuousProbe, DiscreteProbe
 
 NUM_TASKS = 6
@@ -24,15 +24,31 @@ AGENTS = {name: registry.resolve("agent", name)() for name in registry.REGISTRIE
 AGENTS["adapting-probe"] = AdaptingProbe()
 META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
 OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIES["outer"]}
-# Bandit learners know discrete arms only.
-DISCRETE_ONLY = {"thompson", "optimistic-thompson", "ucb1", "epsilon-greedy", "greedy", "gittins"}
-PAIRS = [(a, e) for a in AGENTS for e in ENVS if not (a in DISCRETE_ONLY and e == "continuous")]
+# Learners of arms know discrete actions only, those of tables discrete observations too, others one family.
+ARMS = "thompson optimistic-thompson ucb1 epsilon-greedy greedy gittins gaussian-thompson gaussian-ucb".split()
+TABLES = "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner".split()
+ONE_FAMILY = "grid-bayes two-step-bayes".split()
+REFUSED = {
+    **{(a, "continuous"): "action_space: got Box" for a in ARMS},
+    **{(a, e): "observation_space: got Box" for a in TABLES for e in ENVS},
+    **{(a, e): "env: got .*Probe.*one family" for a in ONE_FAMILY for e in ENVS},
+}
+PAIRS = [(a, e) for a in AGENTS for e in ENVS if (a, e) not in REFUSED]
 LEARNED_PAIRS = [(a, e) for a, e in PAIRS if a in META_LEARNED]
 
 each_pair = pytest.mark.parametrize(("agent_name", "env_name"), PAIRS)
 each_learned_pair = pytest.mark.parametrize(("agent_name", "env_name"), LEARNED_PAIRS)
 each_trial = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-each_outer = pytest.mark.parametrize("outer", OUTERS.values(), ids=OUTERS)
+# Every loop with one agent in each probe, every agent with PPO; `make slow` runs all of them.
+LEARNED_TRIPLES = [
+    pytest.param(
+        agent, env, OUTERS[outer], id=f"{agent}-{env}-{outer}", marks=() if quick else pytest.mark.slow
+    )
+    for agent, env in LEARNED_PAIRS
+    for outer in OUTERS
+    for quick in [outer == "ppo" or (agent, env) in {("rl2", "discrete"), ("adapting-probe", "continuous")}]
+]
+each_learned_triple = pytest.mark.parametrize(("agent_name", "env_name", "outer"), LEARNED_TRIPLES)
 
 
 # Compiled once for all tests: agents, environments and trial shapes are hashable values.
@@ -137,14 +153,13 @@ def test_no_step_sees_the_future(agent_name, env_name):
         assert not np.array_equal(before.value[..., t + 1], after.value[..., t + 1])
 
 
-@pytest.mark.parametrize("agent_name", sorted(DISCRETE_ONLY))
-def test_an_agent_that_cannot_act_says_so(agent_name):
-    with pytest.raises(InputError, match="action_space: got Box"):
-        AGENTS[agent_name].init(ContinuousProbe(), TRIALS["memory"], jax.random.key(0))
+@pytest.mark.parametrize(("agent_name", "env_name"), REFUSED)
+def test_an_agent_that_cannot_act_says_so(agent_name, env_name):
+    with pytest.raises(InputError, match=REFUSED[agent_name, env_name]):
+        AGENTS[agent_name].init(ENVS[env_name], TRIALS["memory"], jax.random.key(0))
 
 
-@each_learned_pair
-@each_outer
+@each_learned_triple
 @each_trial
 def test_every_leaf_learns(agent_name, env_name, outer, trial):
     """Each leaf of the meta-parameters gets a gradient and is changed by one update, and stays finite."""
@@ -175,8 +190,7 @@ def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
         assert np.abs(grad).max() > 0, f"{jax.tree_util.keystr(path)} has no gradient"
 
 
-@each_learned_pair
-@each_outer
+@each_learned_triple
 def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
     experiment = Experiment(
         AGENTS[agent_name], ENVS[env_name], small(outer), TRIALS["memory"], num_tasks=NUM_TASKS
@@ -208,8 +222,9 @@ def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
 
 
 def small(outer, trial=TRIALS["memory"]):
-    """An outer loop whose minibatches fit the tests' few tasks, with the credit that the trial allows."""
-    changes: dict = {"num_minibatches": 2} if hasattr(outer, "num_minibatches") else {}
+    """An outer loop whose parts fit the tests' few tasks, with the credit that the trial allows."""
+    sizes = {"num_minibatches": 2, "population_size": NUM_TASKS}
+    changes: dict = {name: size for name, size in sizes.items() if hasattr(outer, name)}
     if hasattr(outer, "credit") and trial.num_adapts:
         changes["credit"] = "episode"
     return dataclasses.replace(outer, **changes)

@@ -15,8 +15,8 @@ from quickstudy.experiment import Experiment
 from quickstudy.outer.ppo import PPO
 from quickstudy.registry import REGISTRIES, Kind, resolve
 from quickstudy.rollout import collect, replay, sample_tasks
-from quickstudy.train import init_state, run_updates
 from quickstudy.types import TrialShape
+from quickstudy.updates import init_state, run_updates
 from tests.runs import ROOT
 
 TRIAL = TrialShape(num_episodes=3)
@@ -61,12 +61,15 @@ def test_new_agent(tmp_path):
 
 def test_new_environment(tmp_path):
     env = skeleton("new_environment.md", "my_env.py", "HiddenTarget", tmp_path)()
-    learns(Experiment(RL2(16), env, PPO(learning_rate=5e-3), TRIAL, num_tasks=128, num_updates=100), by=1.0)
+    learns(
+        Experiment(RL2(hidden_size=16), env, PPO(learning_rate=5e-3), TRIAL, num_tasks=128, num_updates=100),
+        by=1.0,
+    )
 
 
 def test_new_outer(tmp_path):
     outer = skeleton("new_outer.md", "my_outer.py", "Reinforce", tmp_path)()
-    learns(Experiment(RL2(16), Bandit(2), outer, TRIAL, num_tasks=256, num_updates=80), by=0.1)
+    learns(Experiment(RL2(hidden_size=16), Bandit(2), outer, TRIAL, num_tasks=256, num_updates=80), by=0.1)
 
 
 def test_the_command_that_a_page_names_runs(tmp_path, monkeypatch):

@@ -40,12 +40,24 @@ class QuarterBandit(Bandit):
         return state, Outcome(jnp.int32(0), task[0], jnp.bool_(True), task[0] > 0.5)
 
 
+@dataclasses.dataclass(frozen=True)
+class PassingProbe(CountProbe):
+    """Succeeds in the first step of an episode and in no other; the task is the number of steps, 1 or 2."""
+
+    def sample_task(self, key):
+        return jax.random.randint(key, (), 1, 3)
+
+    def step(self, task, state, action, key):
+        count, outcome = super().step(task, state, action, key)
+        return count, outcome._replace(success=count == 1)
+
+
 @pytest.mark.parametrize(
     ("agent", "trial", "num_tasks", "learned", "said"),
     [
         (Gittins(), TRIAL, 3000, True, "Learned to learn: "),
         (Random(), TRIAL, 3000, False, "Learned nothing: "),
-        (RL2(8), TRIAL, 3000, False, "Learned nothing: "),
+        (RL2(hidden_size=8), TRIAL, 3000, False, "Learned nothing: "),
         (Gittins(), TRIAL, 20, False, "Not judged: 20 held-out tasks are too few"),
         (Gittins(), TrialShape(num_episodes=1), 3000, False, "Learned nothing: "),
     ],
@@ -88,8 +100,15 @@ def test_every_task_counts_once_whatever_the_batch(monkeypatch):
     assert set(np.unique(whole)) == {1.0, 6.0, 9.0}
 
 
+def test_success_at_any_time_and_at_the_end_are_two_figures():
+    """Every episode succeeds in its first step, which is the last one in half of the tasks."""
+    evaluation = evaluate(Random(), PassingProbe(), TRIAL, num_tasks=4000)
+    assert evaluation["success"]["mean"] == 1
+    assert evaluation["success_at_end"]["mean"] == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 4000))
+
+
 def test_the_curve_has_a_point_for_each_episode_of_each_phase():
-    evaluation = evaluate(RL2(8), DiscreteProbe(), TrialShape(2, 3, 2), num_tasks=40)
+    evaluation = evaluate(RL2(hidden_size=8), DiscreteProbe(), TrialShape(2, 3, 2), num_tasks=40)
     assert len(evaluation["episodes"]) == 3 * 2
     assert all(len(entry["episodes"]) == 6 for entry in evaluation["references"].values())
     assert sum(e["mean"] for e in evaluation["episodes"]) == pytest.approx(evaluation["total"]["mean"])

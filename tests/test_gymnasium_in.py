@@ -18,7 +18,7 @@ from quickstudy.envs.plain import own_action, plain_observation
 from quickstudy.errors import InputError
 from quickstudy.experiment import build, to_dict
 from quickstudy.references.random_agent import Random
-from quickstudy.rollout import _reset_key, _step_keys, _stream_keys, collect, sample_tasks
+from quickstudy.rollout import RESET, _reset_key, _step_key, _stream_keys, collect, sample_tasks
 from quickstudy.types import TrialShape
 from tests.gymnasium_toys import Diary
 from tests.runs import ROOT
@@ -62,7 +62,7 @@ def reset_seeds(key, num_phases, num_steps):
     """The seeds of every reset that a trial may come to, [K+1, S, 1+T]."""
 
     def of_stream(key):
-        later = jax.vmap(lambda t: _step_keys(key, t)[-1])(jnp.arange(num_steps))
+        later = jax.vmap(lambda t: _step_key(key, t, RESET))(jnp.arange(num_steps))
         seed_of = lambda key: (jax.random.bits(key) >> 1).astype(jnp.int32)  # noqa: E731
         return jnp.concatenate([seed_of(_reset_key(key))[None], jax.vmap(seed_of)(later)])
 

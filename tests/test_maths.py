@@ -76,7 +76,7 @@ def test_gru_by_hand():
     gate = 1 / (1 + np.exp(-1.5))
     candidate = np.tanh(1 + 0.5 * gate)
     np.testing.assert_allclose(
-        cell.step(jnp.ones(1), jnp.array([0.5])), [(1 - gate) * candidate + gate * 0.5], rtol=1e-6
+        cell.step(jnp.ones(1), jnp.array([0.5]))[0], [(1 - gate) * candidate + gate * 0.5], rtol=1e-6
     )
 
 

@@ -298,7 +298,7 @@ def test_random_is_standard_normal_without_bounds():
 @pytest.mark.parametrize("agent", [Random(), *LEARNERS], ids=repr)
 def test_a_space_that_an_agent_cannot_act_on_is_refused(agent: Any):
     with pytest.raises(InputError, match="action_space"):
-        agent.init(Spaces(gymnasium.spaces.MultiDiscrete([2, 2])), TrialShape(), KEY)
+        agent.init(Spaces(gymnasium.spaces.MultiBinary(2)), TrialShape(), KEY)
 
 
 # Whole trials.

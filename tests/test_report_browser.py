@@ -60,6 +60,40 @@ addEventListener("load", () => {
 });
 """
 
+# Where a page's animation lies, and the colours at these places of the picture that the browser chose.
+LOOK = """
+addEventListener("load", () => {
+  const frame = document.querySelector("iframe"), image = frame.contentDocument.querySelector("img");
+  const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
+  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+  context.drawImage(image, 0, 0);
+  const box = image.getBoundingClientRect(), shown = e => getComputedStyle(e).display != "none";
+  const told = [...frame.contentDocument.querySelectorAll("#episodes p")].map(p => p.getBoundingClientRect());
+  const result = [{
+    size: [image.naturalWidth, image.naturalHeight], width: box.width, ratio: box.width / box.height,
+    left: box.left, right: frame.contentDocument.documentElement.clientWidth - box.right,
+    captions: told.map(c => (c.left + c.right) / 2 - box.left),
+    colours: PLACES.map(([x, y]) => [...context.getImageData(x, y, 1, 1).data]),
+    said: [...frame.contentDocument.querySelectorAll("#episodes span")].filter(shown).map(e => e.textContent),
+  }];
+  document.body.innerHTML = "<pre></pre>";
+  document.querySelector("pre").textContent = JSON.stringify(result);
+});
+"""
+
+# What the browser finds in an animated picture; null repeats are infinite ones.
+COUNT_FRAMES = """
+addEventListener("load", async () => {
+  const bytes = atob(document.querySelector("img").src.split(",")[1]);
+  const decoder = new ImageDecoder({type: "image/png", data: Uint8Array.from(bytes, c => c.charCodeAt(0))});
+  await decoder.tracks.ready;
+  const track = decoder.tracks.selectedTrack;
+  const told = [{animated: track.animated, frames: track.frameCount, repeats: track.repetitionCount}];
+  document.body.innerHTML = "<pre></pre>";
+  document.querySelector("pre").textContent = JSON.stringify(told);
+});
+"""
+
 # How many colours a picture has, and how bright it is on average.
 COUNT_COLOURS = """
 addEventListener("load", () => {
@@ -108,10 +142,12 @@ def console(finished: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in finished.stderr.splitlines() if re.search(r":CONSOLE[:(]", line)]
 
 
-def told_by(directory: Path, script: str, content: str, scheme: str = "light") -> list[dict[str, Any]]:
+def told_by(
+    directory: Path, script: str, content: str, scheme: str = "light", *options: str
+) -> list[dict[str, Any]]:
     """What a page of ours writes into its <pre>."""
     page = f"<!doctype html><meta charset=utf-8><body>{content}<script>{script}</script>"
-    finished = chromium(directory, page, scheme, f"--window-size={DESKTOP},900", "--dump-dom")
+    finished = chromium(directory, page, scheme, f"--window-size={DESKTOP},900", "--dump-dom", *options)
     found = re.search(r"<pre>(.*)</pre>", finished.stdout, flags=re.DOTALL)
     assert found, finished.stdout[:1000] + finished.stderr[-1000:]
     return json.loads(html.unescape(found[1]))
@@ -157,6 +193,40 @@ def test_the_measurement_sees_what_is_wrong(tmp_path: Path) -> None:
     assert found["cut"] == ["far too long"]
     assert found["smallest"] == pytest.approx(2.5)
     assert len(found["undrawn"]) == 1
+
+
+@pytest.mark.parametrize("width", [DESKTOP, SMALL_PHONE])
+@pytest.mark.parametrize("still", [False, True])
+def test_the_animation_is_drawn_with_its_captions_below_its_halves(
+    tmp_path: Path, width: int, still: bool
+) -> None:
+    first, gap, last, moved = (20, 20), (123, 60), (228, 20), (10, 60)
+    places = [first, gap, last, moved, (moved[0], 128 + moved[1])]
+    script = LOOK.replace("PLACES", json.dumps(places[: 5 if still else 4]))
+    options = ["--force-prefers-reduced-motion"] if still else []
+    (found,) = told_by(tmp_path, script, frame("continuous", pages()["continuous"], width), "dark", *options)
+    assert found["size"] == ([248, 248] if still else [248, 120])
+    colours = [tuple(colour[:3]) for colour in found["colours"]]
+    assert colours[0] == examples.LEFT
+    assert found["colours"][1][3] == 0
+    assert colours[2] == examples.RIGHT
+    if still:
+        # The square has left its first place in the picture below.
+        assert colours[3:] == [examples.MOVED, examples.LEFT]
+    assert found["said"] == (["The first picture above, the last below."] if still else ["One picture a step."])
+    assert found["width"] == (496 if width == DESKTOP else pytest.approx(width - 30, abs=8))
+    assert found["ratio"] == pytest.approx(found["size"][0] / found["size"][1], rel=0.01)
+    assert found["left"] == pytest.approx(found["right"], abs=1)
+    quarters = [found["width"] * share for share in (0.25, 0.75)]
+    assert found["captions"] == pytest.approx(quarters, abs=4)
+
+
+def test_the_browser_sees_an_animation_without_end(tmp_path: Path) -> None:
+    address = re.search(r'<img src="([^"]*)"', pages()["continuous"])
+    assert address
+    content = f'<img src="{address[1]}">'
+    (found,) = told_by(tmp_path, COUNT_FRAMES, content, "light", "--virtual-time-budget=10000")
+    assert found == {"animated": True, "frames": 13, "repeats": None}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

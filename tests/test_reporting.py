@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import math
 import re
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from quickstudy.errors import InputError
 from quickstudy.reporting import RunSummary, compare_page, load_summary, report_page
@@ -21,7 +24,7 @@ from quickstudy.reporting.trials import read_trial, trial_figure
 from tests import reporting_examples as examples
 
 RUNS = examples.every_run()
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "img", "source"}
 
 
 def compared(*runs: RunSummary) -> str:
@@ -85,9 +88,13 @@ def test_page_is_well_formed(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_page_refers_to_nothing_outside_itself(name: str) -> None:
     page = PAGES[name]
-    for address in ("http://", "https://", "src=", "url(", "@import", "<script", "<iframe", "javascript:"):
+    for address in ("http://", "https://", "url(", "@import", "<script", "<iframe", "javascript:"):
         assert address not in page
     outline = Outline(page)
+    sources = [value or "" for attribute, value in outline.attributes if "src" in attribute]
+    assert len(sources) == 2 * page.count("<picture>")
+    for source in sources:
+        assert re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/]+=*", source)
     assert [value for attribute, value in outline.attributes if attribute == "href"] == ["data:,"]
     assert not [attribute for attribute, _ in outline.attributes if attribute.startswith("on")]
 
@@ -169,7 +176,7 @@ def test_headline_figures_have_their_intervals() -> None:
     assert "Environment steps 4.1M at 93k steps/s" in text
     assert "which includes 0" in Outline(PAGES["failed"]).text
     assert "one episode: nothing to compare" in Outline(PAGES["single_episode"]).text
-    assert "Success 83.0% 95% [82.0, 84.0]" in Outline(PAGES["single_episode"]).text
+    assert "Success at any time 83.0% 95% [82.0, 84.0]" in Outline(PAGES["single_episode"]).text
 
 
 def test_what_is_missing_before_an_evaluation_is_said() -> None:
@@ -222,6 +229,34 @@ def test_continuous_and_many_actions_become_a_line() -> None:
     assert "Trial 3, reward of each step" in PAGES["long_trials"]
 
 
+def test_first_and_last_episode_stand_side_by_side() -> None:
+    page = PAGES["continuous"]
+    outline = Outline(page)
+    text, attributes = outline.text, dict(outline.attributes)
+    assert text.index("First and last episode") < text.index("Trials, step by step")
+    assert "Episode 1: return −40.4 Episode 3: return −4 goal at (0.31, −0.44) . The first" in text
+    assert "12 and 8 steps. One picture a step." in text
+    assert attributes["alt"] == (
+        "The agent in the first held-out trial, goal at (0.31, −0.44). "
+        "Left, episode 1: return −40.4 in 12 steps. Right, episode 3: return −4 in 8 steps."
+    )
+    assert "prefers-reduced-motion: reduce" in str(attributes["media"])
+    moving, still = (base64.b64decode(str(attributes[name]).split(",")[1]) for name in ("src", "srcset"))
+    assert moving == RUNS["continuous"].animation
+    assert Image.open(io.BytesIO(still)).size == (248, 248)
+
+
+def test_without_an_animation_there_is_no_section_and_a_damaged_one_is_told() -> None:
+    assert "First and last episode" not in PAGES["realistic"]
+    outline = Outline(report_page(examples.run(animation=b"no picture")))
+    assert "img" not in outline.tags
+    assert "episodes.png: cannot be read as an animation" in outline.text
+    assert "`quickstudy evaluate DIR --save` draws it again" in outline.text
+    alone = Outline(report_page(examples.run(animation=examples.animation(returns=(2.0,)))))
+    assert "The only episode Episode 1: return 2" in alone.text
+    assert "First and last episode" not in alone.text
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -272,7 +307,10 @@ def test_load_summary_reads_a_run_directory(tmp_path: Path) -> None:
     np.testing.assert_equal(summary.metrics["return"], [5.0, math.nan])
     np.testing.assert_equal(summary.metrics["eval_return"], [math.nan, 5.5])
     assert (summary.agent, summary.env, summary.outer, summary.learned) == ("rl2", "bandit", "ppo", True)
+    assert summary.animation is None
     Outline(report_page(summary))
+    (tmp_path / "episodes.png").write_bytes(examples.animation())
+    assert "<picture>" in report_page(load_summary(tmp_path))
 
 
 def test_load_summary_names_what_is_wrong(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_value_behind_a_cut_is_of_the_observation_before_the_reset(counted):
 
 def test_engine_equals_a_plain_loop():
     """The same keys, one environment, one step at a time, resets by hand."""
-    from quickstudy.rollout import _reset_key, _step_keys, _stream_keys
+    from quickstudy.rollout import ACTION, AGENT, ENV, RESET, _reset_key, _step_key, _stream_keys
 
     agent, env, trial = RL2(hidden_size=8), DiscreteProbe(), TrialShape(num_episodes=4)
     meta_params = agent.init(env, trial, jax.random.key(3))
@@ -82,7 +82,7 @@ def test_engine_equals_a_plain_loop():
         memory, count = agent.init_memory(meta_params, ()), 0
         timestep = TimeStep(observation, jnp.int32(0), jnp.float32(0), jnp.array(True))
         for t in range(trial.num_steps(env)):
-            k_agent, k_sample, k_env, _, k_reset = _step_keys(key, jnp.int32(t))
+            k_agent, k_sample, k_env, k_reset = (_step_key(key, t, i) for i in (AGENT, ACTION, ENV, RESET))
             output, memory = agent.step(meta_params, (), memory, timestep, k_agent)
             action = output.policy.sample(k_sample)
             state, outcome = env.step(tasks[i], state, action, k_env)

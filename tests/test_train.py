@@ -26,8 +26,9 @@ from quickstudy.references.bandit_exact import bayes_optimal_rewards
 from quickstudy.run import Run
 from quickstudy.session import load
 from quickstudy.signals import Interrupted
-from quickstudy.train import init_state, resume, run_updates, train
+from quickstudy.train import resume, train
 from quickstudy.types import TrialShape
+from quickstudy.updates import init_state, run_updates
 from tests.runs import (
     ROOT,
     TINY_OPTIONS,
@@ -115,7 +116,8 @@ def test_lengths_of_compiled_calls_do_not_matter(finished):
 def test_the_run_directory_holds_everything(finished):
     directory = finished[0]
     record = json.loads((directory / "experiment.json").read_text())
-    assert record["agent"] == {"type": "rl2", "hidden_size": 8}
+    assert record["agent"]["type"] == "rl2"
+    assert record["agent"]["hidden_size"] == 8
     assert record["versions"]["jax"] == jax.__version__
     assert record["fingerprint"]["env"] == {"type": "bandit", "num_arms": 2}
     with (directory / "metrics.csv").open() as file:
@@ -347,7 +349,7 @@ def test_a_disk_that_takes_no_more_stops_the_run(tmp_path, first):
 def test_two_devices_give_the_result_of_one(tmp_path):
     """The same training on two virtual devices, its tasks shared out between them."""
     script = (
-        "import jax, sys, numpy as np; from quickstudy.train import *; from tests.runs import tiny; "
+        "import jax, sys, numpy as np; from quickstudy.updates import *; from tests.runs import tiny; "
         "state, metrics = run_updates(tiny(), init_state(tiny()), 10); "
         "leaves = jax.tree.leaves(state.outer.meta_params); "
         "np.savez(sys.argv[1], *leaves, count=len(jax.devices()), mean=metrics['return'])"

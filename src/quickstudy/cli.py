@@ -29,6 +29,7 @@ from quickstudy.options import (
     ResumeOptions,
     TrainOptions,
 )
+from quickstudy.types import TrialShape
 
 USAGE = """usage: quickstudy COMMAND …
 
@@ -107,15 +108,17 @@ def _train(positional: list[str], arguments: list[str]) -> None:
     options = parse(TrainOptions(preset(agent, env, outer)), arguments, prog)
     out = Path(options.out) if options.out is not None else _new_directory(options.experiment)
     result = train(options.experiment, out, wandb=options.wandb)
-    _finish(result, options.json)
+    _finish(options.experiment, result, options.json)
 
 
 def _resume(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.run import Run
     from quickstudy.train import resume
 
     (directory,) = _expect(positional, "resume DIR", 1)
     options = parse(ResumeOptions(), arguments, f"quickstudy resume {directory}")
-    _finish(resume(directory, wandb=options.wandb, allow_code=options.allow_code), options.json)
+    result = resume(directory, wandb=options.wandb, allow_code=options.allow_code)
+    _finish(Run.open(directory, options.allow_code).experiment, result, options.json)
 
 
 def _evaluate(positional: list[str], arguments: list[str]) -> None:
@@ -162,6 +165,7 @@ def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any],
     )
     if options.save:
         write_json(run.directory / EVALUATION, evaluation)
+        _save_episodes(run.directory, run.experiment, options.trial, loaded.meta_params, options.seed)
         _write_report(run.directory)
     return evaluation, options.json
 
@@ -227,13 +231,26 @@ COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
 }
 
 
-def _finish(trained: Any, as_json: bool) -> None:
+def _finish(experiment: Experiment, trained: Any, as_json: bool) -> None:
     """Write the report of a finished training and print what it found."""
+    seed = trained.evaluation["seed"]
+    _save_episodes(trained.directory, experiment, experiment.trial, trained.meta_params, seed)
     report = _write_report(trained.directory)
     _print_evaluation(trained.evaluation, as_json)
     where = sys.stderr if as_json else sys.stdout
     print(f"run: {trained.directory}   trained in {trained.seconds:.1f} s", file=where)
     print(f"report: {report}", file=where)
+
+
+def _save_episodes(
+    directory: Path, experiment: Experiment, trial: TrialShape, meta_params: Any, seed: int
+) -> None:
+    """Draw the first and the last episode, or say why that cannot be."""
+    from quickstudy.watch import save_episodes
+
+    reason = save_episodes(directory, experiment.learner, experiment.env, trial, meta_params, seed)
+    if reason is not None:
+        _say(f"warning: {reason}")
 
 
 def _write_report(directory: Path) -> Path:

@@ -29,13 +29,13 @@ from quickstudy.maths.statistics import (
     standard_error,
 )
 from quickstudy.progress import status_display
-from quickstudy.registry import name_of
+from quickstudy.registry import innermost, name_of
 from quickstudy.rollout import collect, episode_returns, episode_sums, sample_tasks
 from quickstudy.types import Array, Key, PyTree, Transition, Trials, TrialShape
 
 # Steps held in memory at a time, and the fewest and most tasks of a batch.
 BATCH_STEPS, MIN_BATCH, MAX_BATCH = 2**20, 16, 4096
-OPTIMUM = "bayes-optimal"
+OPTIMUM, TASK_KNOWN = "bayes-optimal", "task-known"
 NUM_EXAMPLES, MAX_EXAMPLE_STEPS = 3, 200
 # With fewer tasks an interval is too rough to found a sentence on.
 FEWEST_JUDGED = 30
@@ -48,6 +48,8 @@ class Returns(NamedTuple):
     """[n, (K+1) E]: the return of each successive episode, mean over streams."""
     success: np.ndarray | None
     """[n]: the share of streams whose last episode succeeded at any time."""
+    success_at_end: np.ndarray | None
+    """[n]: the share of streams whose last episode succeeded in its last step."""
 
     @property
     def total(self) -> np.ndarray:
@@ -84,12 +86,11 @@ def measure(
     for start in range(0, num_tasks, size):
         # The last batch starts earlier rather than being shorter: one shape, one compilation.
         first = min(start, num_tasks - size)
-        episodes, success = _measure_batch(agent, env, trial, size, meta_params, key, first)
+        batch = _measure_batch(agent, env, trial, size, meta_params, key, first)
         skip = start - first
         say(f"{min(start + size, num_tasks)}/{num_tasks} held-out tasks")
-        batches.append((np.asarray(episodes)[skip:], None if success is None else np.asarray(success)[skip:]))
-    success = None if batches[0][1] is None else np.concatenate([s for _, s in batches])
-    return Returns(np.concatenate([e for e, _ in batches]).astype(np.float64), success)
+        batches.append(jax.tree.map(lambda x, skip=skip: np.asarray(x, np.float64)[skip:], batch))
+    return Returns(*jax.tree.map(lambda *parts: np.concatenate(parts), *batches))
 
 
 def evaluate(
@@ -122,13 +123,14 @@ def evaluate(
     total = mean_interval(returns.total)
     gain = _gain(returns)
     return {
-        "agent": name_of("agent", type(agent)),
+        "agent": name_of("agent", type(innermost(agent))),
         "env": name_of("env", type(env)),
         "num_tasks": num_tasks,
         "seed": seed,
         "episodes": _curve(returns),
         "total": {**_interval(total), "standard_error": standard_error(returns.total)},
-        "success": None if returns.success is None else _interval(share_interval(returns.success)),
+        "success": _share(returns.success),
+        "success_at_end": _share(returns.success_at_end),
         "gain": None if gain is None else _interval(gain),
         "verdict": _verdict(returns, total, gain, others["random"], exact),
         "references": _reference_entries(others, exact),
@@ -143,6 +145,7 @@ def evaluate(
             "interval": "95%, expanded percentile bootstrap over tasks, 1000 resamples; Wilson for success",
             "total": "undiscounted return of the whole trial, mean over streams",
             "success": "share of last episodes that succeeded at any time",
+            "success_at_end": "share of last episodes that succeeded in their last step",
             "versions": versions(),
             "fingerprint": environment_fingerprint(env),
         },
@@ -178,14 +181,20 @@ def _collect(
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _measure_batch(
     agent: Any, env: Any, trial: TrialShape, size: int, meta_params: PyTree, key: Key, first: Array | int
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None, Array | None]:
+    """-> the fields of `Returns`."""
     phases = _collect(agent, env, trial, size, meta_params, key, first).phases
     returns = episode_returns(phases, trial.num_episodes).mean(axis=2)
     episodes = returns.reshape(size, -1)
     if phases.success is None:
-        return episodes, None
-    succeeded = episode_sums(phases.success, phases, trial.num_episodes)[:, -1, :, -1] > 0
-    return episodes, succeeded.mean(axis=1)
+        return episodes, None, None
+
+    def share(steps: Array) -> Array:
+        """Of the streams whose last episode of the last phase has one of these steps."""
+        return (episode_sums(steps, phases, trial.num_episodes)[:, -1, :, -1] > 0).mean(axis=1)
+
+    last_steps = phases.terminated | phases.truncated
+    return episodes, share(phases.success), share(phases.success & last_steps)
 
 
 def _measure_references(
@@ -199,7 +208,27 @@ def _measure_references(
 
         meta_params = initial_params(agent, env, trial, seed)
         measured[name] = measure(agent, env, trial, meta_params, num_tasks, key, say_of)
+    if (value := references.task_known_value(env)) is not None:
+        measured[TASK_KNOWN] = _task_known(env, trial, value, num_tasks, key)
     return measured
+
+
+def _task_known(
+    env: Any, trial: TrialShape, value: Callable[[PyTree], Array], num_tasks: int, key: Key
+) -> Returns:
+    """What knowing the task is worth, in the same tasks; no episode teaches anything."""
+
+    def of_task(index: Array) -> Array:
+        task_keys, _ = keys.per_task(key, index[None])
+        return value(env.sample_task(task_keys[0]))
+
+    values = jax.jit(lambda: jax.lax.map(of_task, jnp.arange(num_tasks), batch_size=MAX_BATCH))()
+    num_episodes = (trial.num_adapts + 1) * trial.num_episodes
+    return Returns(np.repeat(np.asarray(values, np.float64)[:, None], num_episodes, axis=1), None, None)
+
+
+def _share(success: np.ndarray | None) -> dict[str, float] | None:
+    return None if success is None else _interval(share_interval(success))
 
 
 def _interval(interval: Interval) -> dict[str, float]:

@@ -9,7 +9,10 @@ import types
 import typing
 from typing import Any
 
+from quickstudy.curriculum import Curriculum
+from quickstudy.discretisation import DiscretisedActions
 from quickstudy.errors import InputError, require, unknown, wrong
+from quickstudy.normalisation import NormalisedObservations, Normalising
 from quickstudy.registry import Kind, name_of, resolve
 from quickstudy.types import MOST, TrialShape
 
@@ -44,6 +47,12 @@ class Experiment:
     """Tasks of an evaluation during the training."""
     num_test_tasks: int = 1000
     """Held-out tasks of the evaluation at the end."""
+    curriculum: Curriculum = Curriculum()
+    """Short trials first."""
+    normalise_observations: bool = False
+    """To mean 0 and deviation 1, by statistics of the training that an evaluation leaves as they are."""
+    action_bins: int | None = None
+    """Values of each action dimension that the agent chooses among; None leaves continuous actions so."""
 
     def __post_init__(self) -> None:
         require(
@@ -55,6 +64,7 @@ class Experiment:
             evaluate_every=(self.evaluate_every >= 1, "at least 1"),
             num_validation_tasks=(2 <= self.num_validation_tasks <= MOST, f"between 2 and {MOST:,}"),
             num_test_tasks=(2 <= self.num_test_tasks <= MOST, f"between 2 and {MOST:,}"),
+            action_bins=(self.action_bins is None or 2 <= self.action_bins <= 10_000, "between 2 and 10,000"),
         )
         parts = getattr(self.outer, "num_minibatches", 1)
         if self.num_tasks % parts:
@@ -69,9 +79,28 @@ class Experiment:
             raise wrong("outer", None, "an outer loop, for example quickstudy.outer.ppo.PPO()")
 
     @property
-    def steps_per_update(self) -> int:
-        """Environment steps of one update."""
-        return self.num_tasks * self.trial.steps_per_task(self.env)
+    def stages(self) -> tuple[TrialShape, ...]:
+        """The trials of each stage of the curriculum; the last are the experiment's own."""
+        short = [n for n in self.curriculum.lengths if n < self.trial.num_episodes]
+        return (*(dataclasses.replace(self.trial, num_episodes=n) for n in short), self.trial)
+
+    @property
+    def learner(self) -> Any:
+        """The agent with the settings of this experiment, as it lives."""
+        agent = self.agent
+        if self.action_bins is not None:
+            agent = DiscretisedActions(agent, self.action_bins)
+        return NormalisedObservations(agent) if self.normalise_observations else agent
+
+    @property
+    def loop(self) -> Any:
+        """The outer loop with the settings of this experiment."""
+        return Normalising(self.outer) if self.normalise_observations else self.outer
+
+    @property
+    def steps_per_update(self) -> tuple[int, ...]:
+        """Environment steps of one update, in each of the `stages`."""
+        return tuple(self.num_tasks * trial.steps_per_task(self.env) for trial in self.stages)
 
     @property
     def names(self) -> dict[str, str]:

@@ -24,8 +24,8 @@ COLUMNS = ("update", "env_steps", "seconds", "steps_per_second", "return",
 class Loggers:
     """All loggers of one training; without a run directory there are none but Weights & Biases."""
 
-    def __init__(self, experiment: Experiment, run: Run | None, start: int, wandb: WandbMode):
-        self._steps_per_update = experiment.steps_per_update
+    def __init__(self, experiment: Experiment, run: Run | None, start: int, env_steps: int, wandb: WandbMode):
+        self._env_steps = env_steps
         self.seconds = 0.0
         """Of training so far, those before a resume included; the training counts them on."""
         self._csv: MetricsLog | None = None
@@ -33,7 +33,7 @@ class Loggers:
         if run is not None:
             self._csv = MetricsLog(run.directory / METRICS, COLUMNS, start)
             self.seconds = self._csv.last_seconds
-            self._events = with_disk_errors(Events, run.directory / EVENTS, start * self._steps_per_update)
+            self._events = with_disk_errors(Events, run.directory / EVENTS, env_steps)
         if wandb != "off":
             self._wandb = _wandb_run(experiment, run, wandb)
 
@@ -46,13 +46,14 @@ class Loggers:
         if self._wandb is not None:
             self._wandb.finish()
 
-    def row(self, update: int, num_updates: int, seconds: float, skipped: int) -> dict[str, float]:
-        """The columns that every line has; the last `num_updates` updates took `seconds`."""
+    def row(self, update: int, env_steps: int, seconds: float, skipped: int) -> dict[str, float]:
+        """The columns that every line has; `env_steps` in all, those since the last line took `seconds`."""
+        since, self._env_steps = env_steps - self._env_steps, env_steps
         return {
             "update": update,
-            "env_steps": update * self._steps_per_update,
+            "env_steps": env_steps,
             "seconds": round(self.seconds + seconds, 3),
-            "steps_per_second": round(num_updates * self._steps_per_update / max(seconds, 1e-9)),
+            "steps_per_second": round(since / max(seconds, 1e-9)),
             "skipped": skipped,
         }
 

@@ -1,4 +1,4 @@
-"""Tuned defaults for pairs of an agent and a task family; each was measured, see `benchmarks/results`."""
+"""Defaults for pairs of an agent and a task family; what is tuned was measured, see `benchmarks/results`."""
 
 from __future__ import annotations
 
@@ -41,13 +41,46 @@ PRESETS: dict[tuple[str, str], Preset] = {
 }
 
 
+# Of a family, whatever the agent: trials of the length that is usual there, and few enough of them.
+ANY = "any agent"
+BODIES = ("cheetah-direction", "cheetah-velocity", "cheetah-mass", "ant-direction", "ant-goal", "ant-velocity",
+          "walker-parameters", "hopper-parameters", "humanoid-direction")  # fmt: skip
+PRESETS |= {
+    (ANY, name): Preset(
+        outer="ppo",
+        summary="two episodes of 200 steps in 64 tasks an update; tuned for nothing in particular",
+        trial_fields={"num_episodes": 2},
+        fields={"num_tasks": 64, "evaluate_every": 20, "num_validation_tasks": 64, "num_test_tasks": 256},
+    )
+    for name in BODIES
+}
+PRESETS |= {
+    (ANY, "meta-world"): Preset(
+        outer="ppo",
+        summary="20 tasks an update, each with two episodes of 500 steps; tuned for nothing in particular",
+        trial_fields={"num_episodes": 2},
+        fields={"num_tasks": 20, "evaluate_every": 20, "num_validation_tasks": 20, "num_test_tasks": 50},
+    ),
+    (ANY, "grid-navigation"): Preset(
+        outer="ppo",
+        summary="four episodes, as in VariBAD; tuned for nothing in particular",
+        trial_fields={"num_episodes": 4},
+    ),
+    (ANY, "two-step"): Preset(
+        outer="ppo",
+        summary="one block of a hundred choices; tuned for nothing in particular",
+        trial_fields={"num_episodes": 1},
+    ),
+}
+
+
 def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     """The experiment of a pair with its tuned defaults, where there are any.
 
     An outer loop other than the preset's own starts from its own defaults. Classical learners, which
     nothing can meta-train, get no outer loop.
     """
-    tuned = PRESETS.get((agent, env), FALLBACK)
+    tuned = PRESETS.get((agent, env)) or PRESETS.get((ANY, env), FALLBACK)
     agent_class, env_class = resolve("agent", agent), resolve("env", env)
     outer_name = tuned.outer if outer is None else outer
     outer_value = None

@@ -6,22 +6,19 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from quickstudy.curriculum import Goal
 from quickstudy.experiment import Experiment
 
 # Seconds between two plain lines: a log of an hour stays readable.
 PLAIN_EVERY = 5.0
 
 
-class Goal(NamedTuple):
-    """What the mean return is shown against."""
-
-    random: float
-    optimum: float | None
-
-
 class Display(Protocol):
+    goal: Goal
+    """May change during a training."""
+
     def show(self, row: dict[str, Any]) -> None: ...
 
 
@@ -29,7 +26,7 @@ class Display(Protocol):
 def progress_display(experiment: Experiment, goal: Goal, start: int, wanted: bool) -> Iterator[Display]:
     """The display that fits where the output goes."""
     if not wanted:
-        yield _Silent()
+        yield _Silent(goal)
     elif sys.stderr.isatty():
         with _Live(experiment, goal, start) as display:
             yield display
@@ -64,15 +61,21 @@ def status_display(wanted: bool) -> Iterator[Callable[[str], None]]:
 def describe(experiment: Experiment, goal: Goal, row: dict[str, Any], remaining: float) -> str:
     """Updates, environment steps, steps a second, time left, mean return against the references."""
     skipped = f" · {row['skipped']} skipped" if row["skipped"] else ""
-    best = "" if goal.optimum is None else f", best possible {goal.optimum:.4g}"
+    best = ""
+    if goal.reference is not None:
+        best = f", {'best possible' if goal.exact else 'reference'} {goal.reference:.4g}"
+    episodes = f" · {row['trial_episodes']} episodes a trial" if "trial_episodes" in row else ""
     return (
-        f"update {row['update']}/{experiment.num_updates} · {_count(row['env_steps'])} steps · "
+        f"update {row['update']}/{experiment.num_updates} · {_count(row['env_steps'])} steps{episodes} · "
         f"{_count(row['steps_per_second'])} steps/s · {_clock(remaining)} left · "
         f"return {row['return']:.4g} (random {goal.random:.4g}{best}){skipped}"
     )
 
 
 class _Silent:
+    def __init__(self, goal: Goal):
+        self.goal = goal
+
     def show(self, row: dict[str, Any]) -> None:
         pass
 
@@ -96,11 +99,11 @@ class _Clock:
 
 class _Plain:
     def __init__(self, experiment: Experiment, goal: Goal, start: int):
-        self._experiment, self._goal, self._clock = experiment, goal, _Clock(experiment, start)
+        self._experiment, self.goal, self._clock = experiment, goal, _Clock(experiment, start)
         self._printed, self._pending = -PLAIN_EVERY, ""
 
     def show(self, row: dict[str, Any]) -> None:
-        self._pending = describe(self._experiment, self._goal, row, self._clock.remaining(row["update"]))
+        self._pending = describe(self._experiment, self.goal, row, self._clock.remaining(row["update"]))
         if time.monotonic() - self._printed >= PLAIN_EVERY:
             self.finish()
 
@@ -115,7 +118,7 @@ class _Live:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self._experiment, self._goal, self._clock = experiment, goal, _Clock(experiment, start)
+        self._experiment, self.goal, self._clock = experiment, goal, _Clock(experiment, start)
         self._progress = Progress(
             BarColumn(bar_width=24), TextColumn("{task.description}"), console=Console(stderr=True)
         )
@@ -129,7 +132,7 @@ class _Live:
         self._progress.stop()
 
     def show(self, row: dict[str, Any]) -> None:
-        text = describe(self._experiment, self._goal, row, self._clock.remaining(row["update"]))
+        text = describe(self._experiment, self.goal, row, self._clock.remaining(row["update"]))
         self._progress.update(self._task, completed=row["update"], description=text)
 
 

@@ -62,6 +62,13 @@ def name_of(kind: Kind, cls: type) -> str:
     return target
 
 
+def innermost(agent: Any) -> Any:
+    """An agent without the settings around it."""
+    while hasattr(agent, "agent"):
+        agent = agent.agent
+    return agent
+
+
 def _import(kind: Kind, target: str) -> type:
     source, _, name = target.rpartition(":")
     module = _load_file(kind, Path(source)) if source.endswith(".py") else _load_module(kind, source)

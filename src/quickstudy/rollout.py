@@ -17,6 +17,12 @@ import jax.numpy as jnp
 
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, Trials, TrialShape
 
+# What a random key of a step is for: the agent, its action, the environment, the critic's value behind a cut,
+# a reset.
+AGENT, ACTION, ENV, VALUE, RESET = range(NUM_USES := 5)
+# Steps of all streams whose first three keys are made before the scan; they take 24 bytes each.
+MOST_STORED_KEYS = 2**22
+
 
 class _Stream(NamedTuple):
     """What the scan over time carries, [N, S, ...]."""
@@ -33,23 +39,33 @@ def sample_tasks(env: Any, keys: Key) -> PyTree:
     return jax.vmap(env.sample_task)(keys)
 
 
-def collect(agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, tasks: PyTree, keys: Key) -> Trials:
+def collect(
+    agent: Any,
+    env: Any,
+    trial: TrialShape,
+    meta_params: PyTree,
+    tasks: PyTree,
+    keys: Key,
+    *,
+    record_state: bool = False,
+) -> Trials:
     """Let the agent live through one trial in each task; `tasks` [N, ...], `keys` [N].
 
     A trial depends on its own task and key alone, so a batch equals a loop over its members.
+    `record_state` puts the environment's states around each step into the `extras`, for drawings: "state"
+    before it, "next_state" after it and before any reset. The agent does not see them.
     """
     task_params = jax.vmap(lambda key: agent.init_task(meta_params, _init_key(key)))(keys)
 
     def roll(task_params: PyTree, phase: Array | int) -> Transition:
         stream_keys = jax.vmap(lambda key: _stream_keys(key, phase, trial.num_streams))(keys)
-        return _roll(agent, env, trial, meta_params, task_params, tasks, stream_keys)
+        return _roll(agent, env, trial, meta_params, task_params, tasks, stream_keys, record_state)
 
     def roll_and_adapt(task_params: PyTree, phase: Array) -> tuple[PyTree, Transition]:
         transitions = roll(task_params, phase)
         adapt_keys = jax.vmap(lambda key: _adapt_key(key, phase))(keys)
-        task_params = jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(
-            meta_params, task_params, transitions, adapt_keys
-        )
+        seen = _without_states(transitions) if record_state else transitions
+        task_params = jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(meta_params, task_params, seen, adapt_keys)
         return task_params, transitions
 
     return Trials(tasks, keys, _with_phases(trial.num_adapts, 1, roll_and_adapt, roll, task_params))
@@ -103,6 +119,11 @@ def episode_returns(transitions: Transition, num_episodes: int) -> Array:
     return episode_sums(transitions.reward, transitions, num_episodes)
 
 
+def _without_states(transitions: Transition) -> Transition:
+    extras = {name: x for name, x in transitions.extras.items() if name not in ("state", "next_state")}
+    return transitions._replace(extras=extras)
+
+
 class _Batched(NamedTuple):
     """An agent and an environment over N × S streams; the first argument of each is one for a task."""
 
@@ -121,15 +142,21 @@ def _roll(
     task_params: PyTree,
     tasks: PyTree,
     stream_keys: Key,
+    record_state: bool,
 ) -> Transition:
     """One phase of N × S streams -> Transition [N, S, T, ...]; `stream_keys` [N, S]."""
     batched = _batched(agent, env, meta_params)
 
-    def body(stream: _Stream, t: Array) -> tuple[_Stream, Transition]:
-        k_agent, k_sample, k_env, k_value, k_reset = _keys_at(stream_keys, t)
+    def keys_at(t: Array, use: int) -> Key:
+        return _each(lambda key: _step_key(key, t, use))(stream_keys)
+
+    steps, keys_of = _walk(trial.num_steps(env), stream_keys.size, keys_at)
+
+    def body(stream: _Stream, step: Any) -> tuple[_Stream, Transition]:
+        t, (k_agent, k_action, k_env) = keys_of(step)
         output, memory = batched.act(task_params, stream.memory, stream.timestep, k_agent)
-        action = _each(lambda policy, key: policy.sample(key))(output.policy, k_sample)
-        state, outcome = batched.step(tasks, stream.state, action, k_env)
+        action = _each(lambda policy, key: policy.sample(key))(output.policy, k_action)
+        next_state, outcome = batched.step(tasks, stream.state, action, k_env)
 
         reward = outcome.reward.astype(jnp.float32)
         step_in_episode = stream.step_in_episode + 1
@@ -138,10 +165,13 @@ def _roll(
         done = terminated | truncated
 
         behind = TimeStep(outcome.observation, action, reward, jnp.zeros_like(done))
-        next_value = _value_behind_cuts(truncated, lambda: batched.act(task_params, memory, behind, k_value)[0])
-        state, observation = _reset_where(
-            done, lambda: batched.reset_where(tasks, done, k_reset), (state, outcome.observation)
+        next_value = _value_behind_cuts(
+            truncated, lambda: batched.act(task_params, memory, behind, keys_at(t, VALUE))[0]
         )
+        state, observation = _reset_where(
+            done, lambda: batched.reset_where(tasks, done, keys_at(t, RESET)), (next_state, outcome.observation)
+        )
+        states = {"state": stream.state, "next_state": next_state} if record_state else {}
         transition = Transition(
             timestep=stream.timestep,
             action=action,
@@ -154,7 +184,7 @@ def _roll(
             log_prob=_each(lambda policy, action: policy.log_prob(action))(output.policy, action),
             value=output.value,
             next_value=next_value,
-            extras=output.extras,
+            extras={**output.extras, **states},
         )
         stream = _Stream(
             state=state,
@@ -166,7 +196,7 @@ def _roll(
         return stream, transition
 
     stream = _start(env, batched, task_params, tasks, stream_keys)
-    _, transitions = jax.lax.scan(body, stream, jnp.arange(trial.num_steps(env)))
+    _, transitions = jax.lax.scan(body, stream, steps)
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), transitions)
 
 
@@ -218,7 +248,7 @@ def _unroll(agent: Any, meta_params: PyTree, task_params: PyTree, timesteps: Tim
 
     def body(memory: PyTree, step: tuple[TimeStep, Array]) -> tuple[PyTree, Output]:
         timestep, t = step
-        output, memory = agent.step(meta_params, task_params, memory, timestep, _step_keys(key, t)[0])
+        output, memory = agent.step(meta_params, task_params, memory, timestep, _step_key(key, t, AGENT))
         return memory, output
 
     return jax.lax.scan(body, memory, (timesteps, jnp.arange(timesteps.reward.shape[0])))[1]
@@ -284,12 +314,22 @@ def _reset_key(key: Key) -> Key:
     return jax.random.fold_in(key, 0)
 
 
-def _keys_at(stream_keys: Key, t: Array) -> tuple[Key, Key, Key, Key, Key]:
-    """`_step_keys` of every stream, [N, S] each."""
-    return _each(lambda key: _step_keys(key, t))(stream_keys)
+def _step_key(key: Key, t: Array | int, use: int) -> Key:
+    """Of a stream's step t."""
+    return jax.random.fold_in(key, 1 + NUM_USES * t + use)
 
 
-def _step_keys(key: Key, t: Array) -> tuple[Key, Key, Key, Key, Key]:
-    """Of a stream's step t: for the agent, its action, the environment, a value behind a cut, a reset."""
-    k_agent, k_sample, k_env, k_value, k_reset = jax.random.split(jax.random.fold_in(key, t + 1), 5)
-    return k_agent, k_sample, k_env, k_value, k_reset
+def _walk(num_steps: int, num_streams: int, keys_at: Any) -> tuple[PyTree, Any]:
+    """What a scan over time walks through, and how `(t, keys for AGENT, ACTION, ENV)` come from it.
+
+    Keys are made for all steps at once where they fit: one by one they are a large part of a small agent's
+    step. Keys that only some steps need are made where they are needed.
+    """
+    steps = jnp.arange(num_steps)
+
+    def with_keys(t: Array) -> tuple[Array, tuple[Key, Key, Key]]:
+        return t, (keys_at(t, AGENT), keys_at(t, ACTION), keys_at(t, ENV))
+
+    if num_steps * num_streams > MOST_STORED_KEYS:
+        return steps, with_keys
+    return jax.vmap(with_keys)(steps), lambda step: step

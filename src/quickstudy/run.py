@@ -4,6 +4,7 @@
     metrics.csv        one line every `log_every` updates; also as TensorBoard events in events/
     checkpoints/N/     the whole training state after N updates (the last three, and the best)
     evaluation.json    the latest evaluation on held-out tasks
+    episodes.png       the first and the last episode of one of its trials, as an animation
     report.html        all of it for a person
 
 Files are replaced, never half written; a checkpoint is renamed into place.

@@ -24,8 +24,8 @@ from quickstudy.errors import InputError, wrong
 from quickstudy.evaluation import evaluate
 from quickstudy.experiment import Experiment
 from quickstudy.run import Run
-from quickstudy.train import init_state
 from quickstudy.types import Key, PyTree, TimeStep, TrialShape
+from quickstudy.updates import init_state
 
 
 class Session:
@@ -86,7 +86,7 @@ class Loaded:
 
     def session(self, seed: int = 0) -> Session:
         """The agent, for somebody else's loop."""
-        return Session(self.experiment.agent, self.experiment.env, self.meta_params, seed)
+        return Session(self.experiment.learner, self.experiment.env, self.meta_params, seed)
 
     def evaluate(
         self,
@@ -98,7 +98,7 @@ class Loaded:
     ) -> dict[str, Any]:
         """Measure it on held-out tasks; see `quickstudy.evaluate`."""
         return evaluate(
-            self.experiment.agent,
+            self.experiment.learner,
             self.experiment.env,
             trial or self.experiment.trial,
             self.meta_params,

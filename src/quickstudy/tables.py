@@ -27,9 +27,11 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
             name, _figure(entry["mean"]), interval, _episode(curve, 0), _episode(curve, -1), style=style
         )
     console.print(table)
-    if evaluation["success"] is not None:
-        success = evaluation["success"]
-        console.print(f"success {success['mean']:.1%} [{success['low']:.1%}, {success['high']:.1%}]")
+    for name, when in (("success", "at any time"), ("success_at_end", "at the end")):
+        if evaluation[name] is not None:
+            share = evaluation[name]
+            said = f"success {when} {share['mean']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+            console.print(said, highlight=False)
     console.print(
         f"{evaluation['num_tasks']} held-out tasks, seed {evaluation['seed']}", style="dim", highlight=False
     )

@@ -166,6 +166,17 @@ class Env(Protocol):
     def step(self, task: PyTree, state: PyTree, action: Array, key: Key) -> tuple[PyTree, Outcome]: ...
 
 
+class View:
+    """A family with other spaces, as an agent with a setting meets it in `init`."""
+
+    def __init__(self, env: Env, **spaces: gymnasium.spaces.Space):
+        self._env = env
+        self.__dict__.update(spaces)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+
 class Agent(Protocol):
     """Learns within one task: a frozen dataclass of hyper-parameters, whose methods are pure.
 
@@ -204,6 +215,10 @@ class Outer(Protocol):
     """Improves an agent across tasks: a frozen dataclass of hyper-parameters.
 
     The state that `init` makes and `update` returns is a pytree with the field `meta_params`.
+
+    Optional: `propose(agent, state) -> meta_params [P, ...]`, for a loop that tries out P agents: P/2
+    antithetic pairs, of which members i and i + P/2 meet the same tasks with the same keys. The tasks of an
+    update are then in the order of the members, N/P of each.
     """
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> PyTree: ...

@@ -1,74 +1,172 @@
-"""RL²: a recurrent network whose memory is the learning algorithm.
+"""RL²: a network whose memory is the learning algorithm.
 
-    h_t = GRU(h_{t-1}, (o_t, a_{t-1}, r_{t-1}, first_t));   π(·|h_t), V(h_t)
+    h_t = core(h_{t-1}, (o_t, a_{t-1}, r_{t-1}, first_t));   π(·|h_t), V(h_t)
 
 The memory is kept over the episodes of a trial and starts empty in a new task; what is learned
 within a task lives there alone, and the outer loop learns the network.
 
-Source: Duan et al. 2016 (arXiv 1611.02779); Wang et al. 2016 (arXiv 1611.05763).
+Source: Duan et al. 2016 (arXiv 1611.02779), a GRU; Wang et al. 2016 (arXiv 1611.05763), an LSTM. Other memories
+(Santoro et al. 2016, Mishra et al. 2018, Parisotto et al. 2019, Lu et al. 2023) and the hypernetwork as a head
+(Beck et al. 2022) have their own files in `nets`.
 Differs from the paper: policy and value share the core; the paper's GRU had 256 units.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from quickstudy.errors import require
-from quickstudy.nets.layers import Linear
-from quickstudy.nets.recurrent import GRU
-from quickstudy.nets.spaces import PolicyHead, TimeStepEncoder
+from quickstudy.nets import cores, resets
+from quickstudy.nets.heads import HeadName, HyperHeads, LinearHeads
+from quickstudy.nets.spaces import TimeStepEncoder
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, TrialShape
+
+
+class Clock(NamedTuple):
+    """Steps before the one that comes, int32."""
+
+    in_trial: Array
+    in_episode: Array
+
+
+class Memory(NamedTuple):
+    core: PyTree
+    clock: Clock
 
 
 class RL2Params(eqx.Module):
     encoder: TimeStepEncoder
-    core: GRU
-    policy: PolicyHead
-    value: Linear
+    core: cores.Core
+    heads: LinearHeads | HyperHeads
+    trial_steps: int = eqx.field(static=True)
+    """T, of which the time left in the trial is a share."""
+    episode_steps: int = eqx.field(static=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class RL2:
-    """RL² (Duan et al. 2016): a recurrent network whose memory is the learning algorithm."""
+    """RL² (Duan et al. 2016): a network whose memory is the learning algorithm."""
 
+    core: cores.CoreName = "gru"
+    """The memory."""
     hidden_size: int = 64
-    """Units of the GRU."""
+    """Units of the memory."""
+    num_layers: int = 1
+    """Layers of the memory; of snail, pairs of convolutions and attention."""
+    num_heads: int = 4
+    """Attention heads of the transformer, read and write heads of the memory of slots."""
+    context: int = 256
+    """Steps that transformer and snail look back, no more than the trial has."""
+    num_slots: int = 32
+    """Slots of the core 'memory'."""
+    reset: Literal["trial", "episode"] = "trial"
+    """When the memory is emptied; 'episode' is the ablation that cannot learn from one episode to the next."""
+    feed_action: bool = True
+    """Feed the previous action."""
+    feed_reward: bool = True
+    """Feed the previous reward."""
+    feed_first: bool = True
+    """Feed whether an episode begins."""
+    feed_trial_time: bool = False
+    """Feed the share of the trial that is left."""
+    feed_episode_time: bool = False
+    """Feed the share of the episode that is left."""
+    head: HeadName = "linear"
+    """How policy and value are read from the memory."""
+    head_size: int = 32
+    """Hidden units of the network that the head 'hypernetwork' writes."""
+    squash: bool = False
+    """Keep actions within their bounds by a tanh; else the family clips them."""
 
     def __post_init__(self) -> None:
-        require(self, hidden_size=(self.hidden_size >= 1, "at least 1"))
+        by_heads = self.core != "transformer" or self.hidden_size % max(1, self.num_heads) == 0
+        require(
+            self,
+            core=(self.core in get_args(cores.CoreName), f"one of {', '.join(get_args(cores.CoreName))}"),
+            hidden_size=(self.hidden_size >= 1, "at least 1"),
+            num_layers=(self.num_layers >= 1, "at least 1"),
+            num_heads=(
+                self.num_heads >= 1 and by_heads,
+                "at least 1, and a divisor of a transformer's hidden_size",
+            ),
+            context=(self.context >= 1, "at least 1"),
+            num_slots=(self.core != "memory" or self.num_slots >= self.num_heads, "at least num_heads"),
+            reset=(self.reset in ("trial", "episode"), "trial or episode"),
+            head=(self.head in get_args(HeadName), f"one of {', '.join(get_args(HeadName))}"),
+            head_size=(self.head_size >= 1, "at least 1"),
+        )
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> RL2Params:
-        k_core, k_policy, k_value = jax.random.split(key, 3)
-        encoder = TimeStepEncoder(env)
-        return RL2Params(
-            encoder=encoder,
-            core=GRU(encoder.size, self.hidden_size, k_core),
-            policy=PolicyHead(self.hidden_size, env.action_space, k_policy),
-            value=Linear(self.hidden_size, 1, k_value),
+        k_core, k_policy, k_value, k_image = jax.random.split(key, 4)
+        encoder = TimeStepEncoder(
+            env, k_image, action=self.feed_action, reward=self.feed_reward, first=self.feed_first
         )
+        trial_steps = trial.num_steps(env)
+        in_size = encoder.size + self.feed_trial_time + self.feed_episode_time
+        core = cores.make(
+            self.core,
+            in_size,
+            self.hidden_size,
+            k_core,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            context=min(self.context, trial_steps),
+            num_slots=self.num_slots,
+        )
+        size, space = core.feature_size, env.action_space
+        if self.head == "linear":
+            heads = LinearHeads(size, space, k_policy, k_value, squash=self.squash)
+        else:
+            observed_size = encoder.observation.size
+            heads = HyperHeads(size, observed_size, self.head_size, space, k_policy, squash=self.squash)
+        return RL2Params(encoder, core, heads, trial_steps, env.max_steps)
 
     def init_task(self, meta_params: RL2Params, key: Key) -> PyTree:
         return ()
 
-    def init_memory(self, meta_params: RL2Params, task_params: PyTree) -> Array:
-        return meta_params.core.init_state()
+    def init_memory(self, meta_params: RL2Params, task_params: PyTree) -> Memory:
+        zero = jnp.zeros((), jnp.int32)
+        return Memory(meta_params.core.init_state(), Clock(zero, zero))
 
     def step(
-        self, meta_params: RL2Params, task_params: PyTree, memory: Array, timestep: TimeStep, key: Key
-    ) -> tuple[Output, Array]:
-        memory = meta_params.core.step(meta_params.encoder(timestep), memory)
-        return self._output(meta_params, memory), memory
+        self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timestep: TimeStep, key: Key
+    ) -> tuple[Output, Memory]:
+        in_trial, in_episode = memory.clock.in_trial, jnp.where(timestep.first, 0, memory.clock.in_episode)
+        observed, x = self._inputs(meta_params, timestep, Clock(in_trial, in_episode))
+        state = memory.core
+        if self.reset == "episode":
+            state = resets.where(timestep.first, meta_params.core.init_state(), state)
+        features, state = meta_params.core.step(x, state)
+        output = Output(*meta_params.heads(features, observed), {})
+        return output, Memory(state, Clock(in_trial + 1, in_episode + 1))
 
-    def unroll(self, meta_params: RL2Params, task_params: PyTree, memory: Array, timesteps: TimeStep) -> Output:
-        states = meta_params.core.unroll(jax.vmap(meta_params.encoder)(timesteps), memory)
-        return self._output(meta_params, states)
+    def unroll(
+        self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timesteps: TimeStep
+    ) -> Output:
+        first = timesteps.first
+        in_trial = resets.ages(memory.clock.in_trial, None, len(first))
+        in_episode = resets.ages(memory.clock.in_episode, first, len(first))
+        clock = Clock(in_trial, in_episode)
+        observed, xs = jax.vmap(lambda step, clock: self._inputs(meta_params, step, clock))(timesteps, clock)
+        features = meta_params.core.unroll(xs, memory.core, first if self.reset == "episode" else None)
+        return Output(*meta_params.heads(features, observed), {})
 
     def adapt(self, meta_params: RL2Params, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
         return task_params
 
-    def _output(self, meta_params: RL2Params, features: Array) -> Output:
-        return Output(meta_params.policy(features), meta_params.value(features)[..., 0], {})
+    def _inputs(self, meta_params: RL2Params, timestep: TimeStep, clock: Clock) -> tuple[Array, Array]:
+        """-> (the observation encoded [O], all that is fed to the memory [in])"""
+        observed = meta_params.encoder.observation(timestep.observation)
+        fed = meta_params.encoder.beside(observed, timestep)
+        left = []
+        if self.feed_trial_time:
+            left.append(1 - clock.in_trial / meta_params.trial_steps)
+        if self.feed_episode_time:
+            left.append(1 - clock.in_episode / meta_params.episode_steps)
+        # A trial longer than that of the training has nothing left, not less.
+        return observed, jnp.append(fed, jnp.maximum(jnp.stack(left), 0.0)) if left else fed

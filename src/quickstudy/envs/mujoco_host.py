@@ -7,10 +7,13 @@ in Python threads, which share the work too, because MuJoCo lets go of the inter
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import contextlib
 import functools
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -101,8 +104,8 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Step the rows [B, state], or with no control complete new ones -> (their bits, what is seen of them)."""
     model = standard_model(body)
-    with _LOCK:
-        after, fields = _stepper(body, tuple(scales), len(rows))(scales, rows, control)
+    with _stepper(body, tuple(scales), len(rows)) as stepper:
+        after, fields = stepper(scales, rows, control)
     places = slice(-body.num_places, None)
     seconds = model.opt.timestep * body.frame_skip
     velocity = (
@@ -112,18 +115,36 @@ def _run(
     return after.view(np.uint32).reshape(*lead, -1), seen.reshape(*lead, -1)
 
 
-# JAX may call from several threads; a stepper serves one at a time.
+# A stepper serves one call at a time, and each device of JAX's calls from a thread of its own. Those that are
+# free are kept for the batches that a program steps in turn; they hold memory, and nothing a result depends on.
 _LOCK = threading.Lock()
+_FREE: collections.OrderedDict[tuple, list[Any]] = collections.OrderedDict()
+MOST_KEPT = 16
 
 
-@functools.lru_cache(maxsize=16)
-def _stepper(body: Body, names: tuple[str, ...], num_rows: int) -> Any:
-    """Kept for the batches that a program steps in turn; holds memory, but nothing that changes a result."""
-    return _Threads(body) if body.fields else _Pool(body, names, num_rows)
+@contextlib.contextmanager
+def _stepper(body: Body, names: tuple[str, ...], num_rows: int) -> Iterator[Any]:
+    key = (body, names, num_rows)
+    with _LOCK:
+        free = _FREE.setdefault(key, [])
+        _FREE.move_to_end(key)
+        stepper = free.pop() if free else None
+        while len(_FREE) > MOST_KEPT:
+            _FREE.popitem(last=False)
+    if stepper is None:
+        stepper = _Threads(body) if body.fields else _Pool(body, names, num_rows)
+    yield stepper
+    with _LOCK:
+        free.append(stepper)
+
+
+def num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Of one stepper: the cores, shared out where JAX sees several devices on this CPU."""
+    return max(1, num_cores() // jax.local_device_count()) if jax.default_backend() == "cpu" else num_cores()
 
 
 class _Pool:
@@ -215,6 +236,6 @@ class _Threads:
 
 def _constants(body: Body, names: tuple[str, ...], scales: Any) -> dict[str, np.ndarray]:
     lead, scales, _ = _as_rows(body, scales)
-    with _LOCK:
-        found = _stepper(body, tuple(scales), len(next(iter(scales.values())))).constants(scales)
+    with _stepper(body, tuple(scales), len(next(iter(scales.values())))) as stepper:
+        found = stepper.constants(scales)
     return {name: found[name].astype(np.float32).reshape(*lead, *found[name].shape[1:]) for name in names}

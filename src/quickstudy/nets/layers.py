@@ -1,4 +1,4 @@
-"""The linear layer, and its initialisers."""
+"""The linear layer, layer normalisation, and their initialisers."""
 
 from __future__ import annotations
 
@@ -21,3 +21,20 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         return x @ self.weight + self.bias
+
+
+class LayerNorm(eqx.Module):
+    """x [..., size], to mean 0 and deviation 1 over the last axis, then a learned scale and bias.
+
+    The scale begins at `scale`; with 1/√size the vector begins at length 1.
+    Source: Ba et al. 2016 (arXiv 1607.06450).
+    """
+
+    scale: Array
+    bias: Array
+
+    def __init__(self, size: int, scale: float = 1.0):
+        self.scale, self.bias = scale * jnp.ones(size), jnp.zeros(size)
+
+    def __call__(self, x: Array) -> Array:
+        return jax.nn.standardize(x, axis=-1, epsilon=1e-5) * self.scale + self.bias

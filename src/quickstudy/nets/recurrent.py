@@ -15,11 +15,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from quickstudy.nets import resets as resetting
 from quickstudy.types import Array, Key
 
 
 class GRU(eqx.Module):
-    """Acts on one example: x [in], h [hidden]."""
+    """Acts on one example: x [in]; the state h [hidden] is the features."""
 
     w_input: Array
     w_hidden: Array
@@ -35,27 +36,27 @@ class GRU(eqx.Module):
         self.bias = jnp.zeros(3 * hidden_size)
         self.bias_candidate = jnp.zeros(hidden_size)
 
+    @property
+    def feature_size(self) -> int:
+        return self.w_hidden.shape[0]
+
     def init_state(self) -> Array:
-        return jnp.zeros(self.w_hidden.shape[0], self.w_hidden.dtype)
+        return jnp.zeros(self.feature_size, self.w_hidden.dtype)
 
-    def step(self, x: Array, h: Array) -> Array:
-        """-> h' [hidden]"""
-        return self._step(x @ self.w_input + self.bias, h)
+    def step(self, x: Array, state: Array) -> tuple[Array, Array]:
+        """x [in] -> (h' [hidden], h')"""
+        return self._step(x @ self.w_input + self.bias, state)
 
-    def unroll(self, xs: Array, h: Array) -> Array:
+    def unroll(self, xs: Array, state: Array, resets: Array | None = None) -> Array:
         """xs [T, in] -> h_1 … h_T [T, hidden]"""
         from_inputs = xs @ self.w_input + self.bias
+        return resetting.scan(self._step, from_inputs, state, self.init_state(), resets)
 
-        def body(h: Array, from_input: Array) -> tuple[Array, Array]:
-            h = self._step(from_input, h)
-            return h, h
-
-        return jax.lax.scan(body, h, from_inputs)[1]
-
-    def _step(self, from_input: Array, h: Array) -> Array:
+    def _step(self, from_input: Array, h: Array) -> tuple[Array, Array]:
         from_hidden = h @ self.w_hidden
         r_x, z_x, n_x = jnp.split(from_input, 3, axis=-1)
         r_h, z_h, n_h = jnp.split(from_hidden, 3, axis=-1)
         r, z = jax.nn.sigmoid(r_x + r_h), jax.nn.sigmoid(z_x + z_h)
         n = jnp.tanh(n_x + r * (n_h + self.bias_candidate))
-        return (1 - z) * n + z * h
+        h = (1 - z) * n + z * h
+        return h, h

@@ -2,4 +2,7 @@
 
 REGISTRY = {
     "ppo": "quickstudy.outer.ppo:PPO",
+    "a2c": "quickstudy.outer.a2c:A2C",
+    "trpo": "quickstudy.outer.trpo:TRPO",
+    "evolution": "quickstudy.outer.evolution:Evolution",
 }

@@ -8,24 +8,25 @@
 Because the loss is taken over `replay`, the gradient runs through whatever the agent did within its
 task: through the memory of RL², through the inner steps of MAML.
 
-Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9; advantages by
-`maths.returns.generalised_advantages`.
+Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9; advantages by `outer.advantages`.
 Differs from the paper: minibatches are of whole tasks, not of single steps; no clipping of the value.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from quickstudy.errors import require, wrong
-from quickstudy.maths.returns import generalised_advantages
+from quickstudy.outer.adam import clipped_adam, descend
+from quickstudy.outer.advantages import Batch, Credit, Phases, judge
+from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
-from quickstudy.types import Array, Key, PyTree, Transition, Trials
+from quickstudy.types import Array, Key, PyTree, Trials
 
 
 class PPOState(NamedTuple):
@@ -33,20 +34,12 @@ class PPOState(NamedTuple):
     optimizer: PyTree
 
 
-class Batch(NamedTuple):
-    """A minibatch of tasks, with what the whole batch's critic said of them, [N, P, S, T]."""
-
-    trials: Trials
-    advantage: Array
-    value_target: Array
-
-
 @dataclasses.dataclass(frozen=True)
 class PPO:
     """Proximal policy optimisation over whole trials; `phases` and `credit` say what counts and how far."""
 
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule: Schedule = "linear"
     """How the learning rate falls over the training, to `final_learning_rate`."""
     final_learning_rate: float = 0.0
     num_epochs: int = 2
@@ -55,10 +48,10 @@ class PPO:
     clip: float = 0.2
     discount: float = 0.99
     gae_lambda: float = 0.95
-    credit: Literal["trial", "episode"] = "trial"
+    credit: Credit = "trial"
     """How far the advantage looks: to the end of the trial, or of the episode. Only 'episode' for a trial with
     adaptations: credit over an adaptation is not defined here."""
-    phases: Literal["all", "last"] = "all"
+    phases: Phases = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
     final_entropy_coefficient: float | None = None
@@ -89,7 +82,7 @@ class PPO:
         )
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> PPOState:
-        return PPOState(meta_params, self._optimizer().init(meta_params))
+        return PPOState(meta_params, clipped_adam(self.max_grad_norm).init(meta_params))
 
     def update(
         self, agent: Any, state: PPOState, trials: Trials, progress: Array, key: Key
@@ -112,15 +105,14 @@ class PPO:
 
     def batch(self, trials: Trials) -> Batch:
         """Advantages and value targets, by what the agent's critic said when the trials were lived."""
-        if self.credit == "trial" and trials.phases.reward.shape[1] > 1:
-            raise wrong("outer.credit", self.credit, "'episode' for a trial with adaptations")
-        advantage = jax.vmap(jax.vmap(jax.vmap(self._advantages)))(trials.phases)
-        value_target = advantage + trials.phases.value
-        if self.normalise_advantages:
-            counts = self._weights(trials.phases) > 0
-            mean = jnp.mean(advantage, where=counts)
-            advantage = (advantage - mean) / (jnp.std(advantage, where=counts) + 1e-8)
-        return Batch(trials, advantage, value_target)
+        return judge(
+            trials,
+            phases=self.phases,
+            credit=self.credit,
+            discount=self.discount,
+            gae_lambda=self.gae_lambda,
+            normalise=self.normalise_advantages,
+        )
 
     def loss(
         self, agent: Any, meta_params: PyTree, batch: Batch, progress: Array | float
@@ -128,26 +120,21 @@ class PPO:
         """-> (loss, metrics) of one minibatch."""
         recorded = batch.trials.phases
         output = replay(agent, meta_params, batch.trials)
-        weight = self._weights(recorded)
-
-        def mean(x: Array) -> Array:
-            return (x * weight).sum() / weight.sum()
-
         log_ratio = output.policy.log_prob(recorded.action) - recorded.log_prob
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
-        policy_loss = -mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
-        value_loss = 0.5 * mean((output.value - batch.value_target) ** 2)
-        entropy = mean(output.policy.entropy())
+        policy_loss = -batch.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
+        value_loss = 0.5 * batch.mean((output.value - batch.value_target) ** 2)
+        entropy = batch.mean(output.policy.entropy())
         loss = policy_loss + self.value_coefficient * value_loss
-        loss = loss - self._entropy_coefficient(progress) * entropy
+        loss = loss - moved(self.entropy_coefficient, self.final_entropy_coefficient, progress) * entropy
         return loss, {
             "loss": loss,
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
-            "kl": mean(ratio - 1 - log_ratio),
-            "clipped": mean((jnp.abs(ratio - 1) > self.clip).astype(jnp.float32)),
+            "kl": batch.mean(ratio - 1 - log_ratio),
+            "clipped": batch.mean((jnp.abs(ratio - 1) > self.clip).astype(jnp.float32)),
         }
 
     def _minibatch(
@@ -156,38 +143,7 @@ class PPO:
         grads, metrics = jax.grad(lambda params: self.loss(agent, params, batch, progress), has_aux=True)(
             state.meta_params
         )
-        updates, optimizer = self._optimizer().update(grads, state.optimizer)
-        rate = self._learning_rate(progress)
-        meta_params = jax.tree.map(lambda p, u: p - rate * u, state.meta_params, updates)
+        optimizer = clipped_adam(self.max_grad_norm)
+        rate = decayed(self.schedule, self.learning_rate, self.final_learning_rate, progress)
+        meta_params, optimizer = descend(optimizer, state.meta_params, state.optimizer, grads, rate)
         return PPOState(meta_params, optimizer), {**metrics, "grad_norm": optax.tree.norm(grads)}
-
-    def _optimizer(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.scale_by_adam(eps=1e-5))
-
-    def _learning_rate(self, progress: Array) -> Array:
-        left = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + jnp.cos(jnp.pi * progress)) / 2}
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left[self.schedule]
-
-    def _entropy_coefficient(self, progress: Array | float) -> Array | float:
-        start, end = self.entropy_coefficient, self.final_entropy_coefficient
-        return start if end is None else start + (end - start) * progress
-
-    def _advantages(self, stream: Transition) -> Array:
-        """Of one stream of one phase, [T]; 0 behind the trial's last episode."""
-        over = jnp.append(~stream.mask[1:], True)
-        v_tp1 = jnp.where(over, 0.0, jnp.append(stream.value[1:], 0.0))
-        ends = over
-        if self.credit == "episode":
-            ends = over | stream.terminated | stream.truncated
-            v_tp1 = jnp.where(stream.terminated, 0.0, jnp.where(stream.truncated, stream.next_value, v_tp1))
-        advantage = generalised_advantages(
-            stream.reward, stream.value, v_tp1, ~ends, self.discount, self.gae_lambda
-        )
-        return advantage * stream.mask
-
-    def _weights(self, recorded: Transition) -> Array:
-        """1 for each step that counts, else 0: [N, P, S, T]."""
-        if self.phases == "all":
-            return recorded.mask.astype(jnp.float32)
-        last = jnp.arange(recorded.mask.shape[1]) == recorded.mask.shape[1] - 1
-        return (recorded.mask & last[None, :, None, None]).astype(jnp.float32)

@@ -40,16 +40,13 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from quickstudy.errors import require, wrong
-from quickstudy.nets.distributions import Categorical
+from quickstudy.references.choice import best, mixed, policy
 from quickstudy.references.gittins import gittins_indices, position
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, TrialShape
 
 TIE = 1e-6
 """Scores this near are equal: above the rounding of a quotient on any device, below the least distance of two
 posterior means, which is 1.6e-5 after 500 pulls in all."""
-
-NEVER = -1e9
-"""The logit of an arm that is not chosen; finite, so that no difference of two of them is a NaN."""
 
 
 class Arms(eqx.Module):
@@ -110,10 +107,7 @@ class _Counter(abc.ABC):
         self, meta_params: Any, task_params: PyTree, memory: Counts, timestep: TimeStep, key: Key
     ) -> tuple[Output, Counts]:
         memory = _absorb(memory, timestep)
-        probabilities = self.choose(meta_params, memory, key)
-        positive = probabilities > 0.0
-        logits = jnp.where(positive, jnp.log(jnp.where(positive, probabilities, 1.0)), NEVER)
-        return Output(Categorical(logits), jnp.zeros(()), {}), memory
+        return Output(policy(self.choose(meta_params, memory, key)), jnp.zeros(()), {}), memory
 
     def adapt(self, meta_params: Any, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
         return task_params
@@ -124,7 +118,7 @@ class Thompson(_Counter):
     """Pull an arm with the probability that it is the best."""
 
     def choose(self, meta_params: Arms, counts: Counts, key: Key) -> Array:
-        return _best(_sample(counts, key))
+        return best(_sample(counts, key), TIE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +126,7 @@ class OptimisticThompson(_Counter):
     """Thompson sampling that never takes an arm for worse than its mean (May et al. 2012)."""
 
     def choose(self, meta_params: Arms, counts: Counts, key: Key) -> Array:
-        return _best(jnp.maximum(_sample(counts, key), counts.mean))
+        return best(jnp.maximum(_sample(counts, key), counts.mean), TIE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +143,7 @@ class UCB1(_Counter):
     def choose(self, meta_params: Arms, counts: Counts, key: Key) -> Array:
         num_pulls = jnp.maximum(counts.num_steps - 1, 1)  # at the first pull all arms tie, whatever the bonus
         bonus = jnp.sqrt(2.0 * jnp.log(num_pulls) / (counts.pulls + 2.0))
-        return _best(counts.mean + self.exploration * bonus)
+        return best(counts.mean + self.exploration * bonus, TIE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +154,7 @@ class Greedy(_Counter):
     """The first of the arms that tie, as in the paper, where else any of them."""
 
     def choose(self, meta_params: Arms, counts: Counts, key: Key) -> Array:
-        return _best(counts.mean, self.first_of_ties)
+        return best(counts.mean, TIE, self.first_of_ties)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +170,7 @@ class EpsilonGreedy(_Counter):
         require(self, epsilon=(0.0 <= self.epsilon <= 1.0, "between 0 and 1"))
 
     def choose(self, meta_params: Arms, counts: Counts, key: Key) -> Array:
-        greedy = _best(counts.mean, self.first_of_ties)
-        return (1.0 - self.epsilon) * greedy + self.epsilon / meta_params.num_arms
+        return mixed(best(counts.mean, TIE, self.first_of_ties), self.epsilon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +193,7 @@ class Gittins(_Counter):
         pulls, successes = (jnp.round(x).astype(jnp.int32) for x in (counts.pulls, counts.successes))
         # Where step ≥ horizon the place is past the table's end, and what is read there is not used.
         indices = meta_params.indices[position(step, pulls, successes)]
-        return _best(jnp.where(step < meta_params.horizon, indices, counts.mean))
+        return best(jnp.where(step < meta_params.horizon, indices, counts.mean), TIE)
 
 
 def _num_arms(space: spaces.Space) -> int:
@@ -221,11 +214,3 @@ def _absorb(counts: Counts, timestep: TimeStep) -> Counts:
 def _sample(counts: Counts, key: Key) -> Array:
     """One draw of every arm's posterior, [k]."""
     return jax.random.beta(key, counts.successes + 1.0, counts.failures + 1.0)
-
-
-def _best(scores: Array, first_of_ties: bool = False) -> Array:
-    """Probabilities [k]: uniform over the arms of the highest score, or all on the first of them."""
-    tied = scores >= scores.max() - TIE
-    if first_of_ties:
-        tied = jnp.arange(scores.shape[0]) == jnp.argmax(tied)
-    return tied / tied.sum()

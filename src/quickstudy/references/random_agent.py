@@ -1,6 +1,7 @@
 """The agent that learns nothing: every action is as likely as any other, at every step.
 
-Discrete: uniform over the actions.   Box with bounds: uniform between them.   Box without: standard normal.
+Discrete, MultiDiscrete: uniform over the actions.
+Box with bounds: uniform between them.   Box without: standard normal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from quickstudy.errors import wrong
-from quickstudy.nets.distributions import Categorical, Normal
+from quickstudy.nets.distributions import Categorical, MultiCategorical, Normal
 from quickstudy.types import Array, Distribution, Key, Output, PyTree, TimeStep, Transition, TrialShape
 
 
@@ -54,10 +55,12 @@ class Random:
         space = env.action_space
         if isinstance(space, spaces.Discrete):
             return Categorical(jnp.zeros(int(space.n)))
+        if isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1:
+            return MultiCategorical(jnp.zeros(int(space.nvec.sum())), tuple(int(n) for n in space.nvec))
         if not (
             isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
         ):
-            raise wrong("action_space", space, "Discrete, or Box of one axis of floats")
+            raise wrong("action_space", space, "Discrete, MultiDiscrete or Box of floats, of one axis")
         if space.is_bounded("both"):
             return Uniform(jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32))
         return Normal(jnp.zeros(space.shape), jnp.zeros(space.shape))

@@ -21,7 +21,7 @@ def repeat_command(experiment: Mapping[str, Any]) -> str:
         return ""
     first = ["quickstudy", "train", str(names["agent"]), str(names["env"]), "--outer", str(names["outer"])]
     plain = {name: value for name, value in experiment.items() if name not in FOUND}
-    nested = {name: plain.pop(name) for name in (*parts, "trial") if isinstance(plain.get(name), Mapping)}
+    nested = {name: plain.pop(name) for name, value in [*plain.items()] if isinstance(value, Mapping)}
     lines = [
         first,
         *(list(_options(value, f"{name}.")) for name, value in nested.items()),

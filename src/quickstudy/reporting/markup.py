@@ -10,7 +10,7 @@ import html
 import re
 from typing import Any
 
-EMPTY = frozenset({"meta", "link", "br"})
+EMPTY = frozenset({"meta", "link", "br", "img", "source"})
 """The elements of our pages that HTML forbids to close."""
 
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

@@ -9,6 +9,7 @@ from typing import Any
 
 from quickstudy.reporting.comparison import compare_page
 from quickstudy.reporting.document import alarm, document, folded, section
+from quickstudy.reporting.episodes import episodes_section
 from quickstudy.reporting.estimates import count, number
 from quickstudy.reporting.figures import (
     adaptation_figure,
@@ -38,6 +39,7 @@ def report_page(summary: RunSummary) -> str:
         section(
             "Training", element("div", learning_figure(summary), diagnostics_figure(summary), class_="pair")
         ),
+        episodes_section(summary),
         section("Trials, step by step", trials_section(summary)),
         _numbers(summary),
         _repeat(summary),
@@ -119,9 +121,10 @@ def _evaluation_tiles(summary: RunSummary) -> list[Markup]:
     unknown = "not known" if exact else "no exact optimum is known here"
     note = _interval(gap.bounds()) if gap.known else unknown
     shown.append(_tile("Distance to the optimum", f"{gap.text()}%" if gap.known else gap.text(), note))
-    success = summary.estimate("success").scaled(100)
-    if success.known:
-        shown.append(_tile("Success", f"{success.text()}%", _interval(success.bounds())))
+    for name, title in (("success", "Success at any time"), ("success_at_end", "Success at the end")):
+        success = summary.estimate(name).scaled(100)
+        if success.known:
+            shown.append(_tile(title, f"{success.text()}%", _interval(success.bounds())))
     return shown
 
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from quickstudy.animation import EPISODES
 from quickstudy.errors import InputError, is_file
 from quickstudy.files import read_json
 from quickstudy.metrics import metrics_rows
@@ -31,6 +32,8 @@ class RunSummary:
     """The columns of metrics.csv, all of one length; NaN where a cell is empty."""
     command: str
     """How to repeat the run, for a shell; may be empty."""
+    animation: bytes | None = None
+    """episodes.png, or None where there is none."""
 
     @property
     def agent(self) -> str:
@@ -105,6 +108,7 @@ def load_summary(directory: Path) -> RunSummary:
         evaluation=_read_evaluation(directory / EVALUATION),
         metrics=_read_columns(directory / METRICS),
         command=repeat_command(experiment),
+        animation=_read_animation(directory / EPISODES),
     )
 
 
@@ -128,6 +132,10 @@ def _read_evaluation(path: Path) -> dict[str, Any] | None:
                 f"{path}: {name} is missing; expected what `quickstudy evaluate DIR --save` writes"
             )
     return evaluation
+
+
+def _read_animation(path: Path) -> bytes | None:
+    return path.read_bytes() if is_file(path) else None
 
 
 def _read_columns(path: Path) -> dict[str, list[float]]:

@@ -49,6 +49,12 @@ figcaption { color: var(--soft); font-size: .875rem; line-height: 1.45; margin-t
   overflow-wrap: anywhere; }
 figcaption strong { color: var(--ink); font-weight: 600; }
 .pair > figure > .chart { max-width: 620px; margin: 0 auto; }
+.watched { margin: 0 auto; }
+.watched img { display: block; width: 100%; height: auto; }
+.halves { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 8px; margin-top: 8px; }
+.halves p { margin: 0; text-align: center; font-size: .95rem; font-variant-numeric: tabular-nums; }
+.still { display: none; }
+@media (prefers-reduced-motion: reduce), print { .still { display: inline; } .moving { display: none; } }
 .multiples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(235px, 100%), 1fr));
   gap: 10px 14px; }
 .nothing { color: var(--soft); margin: 0; }

@@ -1,0 +1,184 @@
+"""An agent that remembers what it did and what came of it, and looks up what is like what it sees now.
+
+    h_t = tanh(W (o_t, a_{t-1}, r_{t-1}, first_t));   q_t = U o_t
+    m_t = read(q_t, {(q_i, a_i, R_i)}: steps i of episodes of this task that have ended)
+    π, v = heads(tanh(V [h_t, m_t]))
+    when an episode ends, the discounted returns R_i of its steps become known
+
+Nothing else is carried from step to step: what is learned within a task lies in the memory alone, and the outer
+loop learns what likeness is and what to do with what is found. See `nets.retrieval` for the ways to read. What
+the phases before an adaptation lived is remembered after it.
+
+Source: Blundell et al. 2016 (arXiv 1606.04460) and Pritzel et al. 2017 (arXiv 1703.01988) for the memory of
+returns; Vinyals et al. 2016 (arXiv 1606.04080) and Snell et al. 2017 (arXiv 1703.05175) for ways to read it.
+Differs from the papers:
+- What is found enters policy and value as features; in Pritzel et al. it is the value.
+- One memory for all actions, and the oldest entry makes room for the newest.
+- A memory begins empty in a new task. What earlier tasks taught may stand in it as `num_learned` entries that
+  are meta-parameters, written by the outer loop; Ritter et al. 2018 (arXiv 1805.09692) keep the tasks' own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from quickstudy.errors import require, wrong
+from quickstudy.nets import episodic_memory
+from quickstudy.nets.heads import LinearHeads
+from quickstudy.nets.layers import Linear
+from quickstudy.nets.retrieval import Entries, RetrievalName, read, read_size
+from quickstudy.nets.spaces import Actions, TimeStepEncoder
+from quickstudy.types import Array, Key, Output, TimeStep, Transition, TrialShape
+
+FIRST_STRENGTH = 5.0
+"""Of the attention: the weight of an equal is e^5 times that of something unlike."""
+
+
+class EpisodicParams(eqx.Module):
+    encoder: TimeStepEncoder
+    embed: Linear
+    to_key: Linear
+    log_strength: Array | None
+    learned: tuple[Array, Array, Array] | None
+    """Keys [L, D], actions [L, A] and returns [L]."""
+    hidden: Linear
+    heads: LinearHeads
+    capacity: int = eqx.field(static=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodic:
+    """Episodic control, meta-learned: earlier steps of the task and their returns, found by likeness."""
+
+    retrieval: RetrievalName = "attention"
+    """How the memory is read: matching networks, a kernel over the nearest, or a prototype of each action."""
+    hidden_size: int = 64
+    """Units of each of the two layers."""
+    key_size: int = 16
+    """Dimensions in which observations are compared."""
+    capacity: int = 256
+    """Steps that are remembered, no more than the trial has."""
+    num_neighbours: int = 8
+    """Entries that 'nearest' looks at."""
+    num_learned: int = 0
+    """Entries that every task begins with, written by the outer loop."""
+    discount: float = 0.99
+    """Of the returns that are remembered."""
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            retrieval=(
+                self.retrieval in get_args(RetrievalName),
+                f"one of {', '.join(get_args(RetrievalName))}",
+            ),
+            hidden_size=(self.hidden_size >= 1, "at least 1"),
+            key_size=(self.key_size >= 1, "at least 1"),
+            capacity=(self.capacity >= 1, "at least 1"),
+            num_neighbours=(self.num_neighbours >= 1, "at least 1"),
+            num_learned=(self.num_learned >= 0, "0 or more"),
+            discount=(0 <= self.discount <= 1, "between 0 and 1"),
+        )
+
+    def init(self, env: Any, trial: TrialShape, key: Key) -> EpisodicParams:
+        k_image, k_embed, k_key, k_learned, k_hidden, k_policy, k_value = jax.random.split(key, 7)
+        encoder = TimeStepEncoder(env, k_image)
+        action_size, space = encoder.action.size, env.action_space
+        if self.retrieval == "prototypes" and Actions(space).num_values is None:
+            raise wrong("action_space", space, "Discrete or MultiDiscrete, for a prototype of each action")
+        size = self.hidden_size + read_size(self.retrieval, action_size)
+        return EpisodicParams(
+            encoder=encoder,
+            embed=Linear(encoder.size, self.hidden_size, k_embed),
+            to_key=Linear(encoder.observation.size, self.key_size, k_key),
+            log_strength=math.log(FIRST_STRENGTH) * jnp.ones(()) if self.retrieval == "attention" else None,
+            learned=self._first_learned(action_size, k_learned) if self.num_learned else None,
+            hidden=Linear(size, self.hidden_size, k_hidden),
+            heads=LinearHeads(self.hidden_size, space, k_policy, k_value),
+            capacity=min(self.capacity, trial.num_steps(env) * trial.num_streams * (trial.num_adapts + 1)),
+        )
+
+    def init_task(self, meta_params: EpisodicParams, key: Key) -> Entries:
+        """Entries of earlier phases: none."""
+        size, dtype = meta_params.capacity, meta_params.embed.bias.dtype
+        keys = jnp.zeros((size, self.key_size), dtype)
+        actions = jnp.zeros((size, meta_params.encoder.action.size), dtype)
+        return Entries(keys, actions, jnp.zeros(size, dtype), jnp.zeros(size, bool))
+
+    def init_memory(self, meta_params: EpisodicParams, task_params: Entries) -> episodic_memory.Record:
+        return episodic_memory.begin(task_params)
+
+    def step(
+        self,
+        meta_params: EpisodicParams,
+        task_params: Entries,
+        memory: episodic_memory.Record,
+        timestep: TimeStep,
+        key: Key,
+    ) -> tuple[Output, episodic_memory.Record]:
+        action = meta_params.encoder.action(timestep.action)
+        memory = episodic_memory.told(memory, action, timestep.reward, timestep.first, self.discount)
+        x, query = self._embedded(meta_params, timestep)
+        return self._output(meta_params, x, query, memory.entries), episodic_memory.appended(memory, query)
+
+    def unroll(
+        self,
+        meta_params: EpisodicParams,
+        task_params: Entries,
+        memory: episodic_memory.Record,
+        timesteps: TimeStep,
+    ) -> Output:
+        xs, queries = jax.vmap(lambda step: self._embedded(meta_params, step))(timesteps)
+        actions = jax.vmap(meta_params.encoder.action)(timesteps.action)
+        entries, known = episodic_memory.sequence(
+            memory, queries, actions, timesteps.reward, timesteps.first, self.discount
+        )
+
+        def at(x: Array, query: Array, known: Array) -> Output:
+            return self._output(meta_params, x, query, entries._replace(known=known))
+
+        return jax.vmap(at)(xs, queries, known)
+
+    def adapt(
+        self, meta_params: EpisodicParams, task_params: Entries, transitions: Transition, key: Key
+    ) -> Entries:
+        """The steps of a phase [S, T] whose episodes ended are remembered in the next."""
+        encoder = meta_params.encoder
+        observed = jax.vmap(jax.vmap(encoder.observation))(transitions.timestep.observation)
+        phase = episodic_memory.of_phase(
+            meta_params.to_key(observed),
+            jax.vmap(jax.vmap(encoder.action))(transitions.action),
+            transitions.reward,
+            transitions.terminated | transitions.truncated,
+            transitions.mask,
+            self.discount,
+        )
+        return episodic_memory.latest(task_params, phase, meta_params.capacity)
+
+    def _embedded(self, meta_params: EpisodicParams, timestep: TimeStep) -> tuple[Array, Array]:
+        """-> (features of all that is seen [hidden], the observation as a key [D])"""
+        observed = meta_params.encoder.observation(timestep.observation)
+        fed = meta_params.encoder.beside(observed, timestep)
+        return jnp.tanh(meta_params.embed(fed)), meta_params.to_key(observed)
+
+    def _output(self, meta_params: EpisodicParams, x: Array, query: Array, entries: Entries) -> Output:
+        capacity = meta_params.capacity + self.num_learned
+        if meta_params.learned is not None:
+            learned = Entries(*meta_params.learned, jnp.ones(self.num_learned, bool))
+            entries = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), learned, entries)
+        strength = None if meta_params.log_strength is None else jnp.exp(meta_params.log_strength)
+        found = read(self.retrieval, query, entries, capacity, strength, self.num_neighbours)
+        features = jnp.tanh(meta_params.hidden(jnp.concatenate([x, found])))
+        return Output(*meta_params.heads(features, query), {})
+
+    def _first_learned(self, action_size: int, key: Key) -> tuple[Array, Array, Array]:
+        k_keys, k_actions, k_returns = jax.random.split(key, 3)
+        keys = jax.random.normal(k_keys, (self.num_learned, self.key_size))
+        actions = jax.nn.softmax(jax.random.normal(k_actions, (self.num_learned, action_size)))
+        return keys, actions, jax.random.normal(k_returns, (self.num_learned,))

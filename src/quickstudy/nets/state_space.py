@@ -1,0 +1,138 @@
+"""Diagonal linear state spaces in gated blocks: a memory whose whole sequence is one parallel scan.
+
+    u_t = LayerNorm(x_t);   z_t = λ ∘ z_{t-1} + γ ∘ (B u_t);   y_t = Re(C z_t) + d ∘ u_t      z complex
+    x'_t = x_t + W_1 gelu(y_t) ∘ σ(W_2 gelu(y_t))
+    λ = exp(-exp(ν) + i exp(θ)),  γ = √(1 - |λ|²)
+
+A linear recurrence is a product of the pairs (λ, γ B u), which is associative. A reset at t puts 0 in the
+place of λ: since the initial z is 0, z_t is then what it would be at the start.
+
+Source: the layer is that of Orvieto et al. 2023 (arXiv 2303.06349), the block with its gate that of Smith et
+al. 2022 (S5, arXiv 2208.04933); resets for RL by Lu et al. 2023 (arXiv 2303.03982).
+Differs from the papers:
+- Lu et al. carry a flag of the reset through the operator; a λ of 0 does the same in the plain one.
+- |λ| starts in a ring from 0.5 to 0.999, so that from the first update on some of z lasts for a thousand steps
+  and some for a few; arg λ starts between 0 and π/10, as Orvieto et al. take for long memories.
+"""
+
+from __future__ import annotations
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from quickstudy.nets.layers import LayerNorm, Linear
+from quickstudy.types import Array, Key
+
+MIN_RADIUS, MAX_RADIUS, MAX_PHASE = 0.5, 0.999, math.pi / 10
+
+
+class StateSpaceBlock(eqx.Module):
+    """Acts on one example: x [hidden], z [hidden] complex."""
+
+    norm: LayerNorm
+    log_decay: Array
+    """ν"""
+    log_phase: Array
+    """θ"""
+    to_real: Linear
+    to_imaginary: Linear
+    from_real: Linear
+    from_imaginary: Array
+    skip: Array
+    """d"""
+    gate: Linear
+    """W_1 and W_2"""
+
+    def __init__(self, size: int, key: Key):
+        keys = jax.random.split(key, 7)
+        squares = jax.random.uniform(keys[0], (size,), minval=MIN_RADIUS**2, maxval=MAX_RADIUS**2)
+        self.log_decay = jnp.log(-0.5 * jnp.log(squares))
+        # From above 0, whose logarithm is none.
+        self.log_phase = jnp.log(jax.random.uniform(keys[1], (size,), minval=1e-3, maxval=MAX_PHASE))
+        self.norm = LayerNorm(size)
+        # The real and the imaginary part have half the variance each.
+        self.to_real, self.to_imaginary = (Linear(size, size, k, math.sqrt(0.5)) for k in keys[2:4])
+        self.from_real = Linear(size, size, keys[4], math.sqrt(0.5))
+        self.from_imaginary = Linear(size, size, keys[5], math.sqrt(0.5)).weight
+        self.skip = jnp.ones(size)
+        self.gate = Linear(size, 2 * size, keys[6])
+
+    def init_state(self) -> Array:
+        return jnp.zeros(self.skip.shape, jnp.result_type(self.skip, jnp.complex64))
+
+    def step(self, x: Array, z: Array) -> tuple[Array, Array]:
+        u = self.norm(x)
+        z = self._eigenvalues() * z + self._inputs(u)
+        return self._outputs(x, u, z), z
+
+    def unroll(self, xs: Array, z: Array, resets: Array | None) -> Array:
+        us = self.norm(xs)
+        factors = jnp.broadcast_to(self._eigenvalues(), us.shape)
+        if resets is not None:
+            factors = jnp.where(resets[:, None], 0.0, factors)
+        inputs = self._inputs(us)
+        inputs = inputs.at[0].add(factors[0] * z)
+        return self._outputs(xs, us, linear_recurrence(factors, inputs))
+
+    def _eigenvalues(self) -> Array:
+        phase = jnp.exp(self.log_phase)
+        return jnp.exp(jax.lax.complex(-jnp.exp(self.log_decay), phase))
+
+    def _inputs(self, u: Array) -> Array:
+        """γ ∘ (B u), so that z has the variance of B u whatever |λ|."""
+        scale = jnp.sqrt(-jnp.expm1(-2 * jnp.exp(self.log_decay)))
+        return jax.lax.complex(scale * self.to_real(u), scale * self.to_imaginary(u))
+
+    def _outputs(self, x: Array, u: Array, z: Array) -> Array:
+        y = self.from_real(z.real) - z.imag @ self.from_imaginary + self.skip * u
+        value, gate = jnp.split(self.gate(jax.nn.gelu(y)), 2, axis=-1)
+        return x + value * jax.nn.sigmoid(gate)
+
+
+class StateSpace(eqx.Module):
+    """Acts on one example: x [in], state [layers, hidden] complex; features [hidden]."""
+
+    embed: Linear
+    blocks: tuple[StateSpaceBlock, ...]
+    norm: LayerNorm
+
+    def __init__(self, in_size: int, hidden_size: int, num_layers: int, key: Key):
+        k_embed, *k_blocks = jax.random.split(key, num_layers + 1)
+        self.embed = Linear(in_size, hidden_size, k_embed)
+        self.blocks = tuple(StateSpaceBlock(hidden_size, k) for k in k_blocks)
+        # Longer features make a loud first critic, and a policy that is sure before it has learned.
+        self.norm = LayerNorm(hidden_size, hidden_size**-0.5)
+
+    @property
+    def feature_size(self) -> int:
+        return self.norm.scale.shape[0]
+
+    def init_state(self) -> Array:
+        return jnp.stack([block.init_state() for block in self.blocks])
+
+    def step(self, x: Array, state: Array) -> tuple[Array, Array]:
+        """x [in] -> (features [hidden], state)"""
+        x, after = self.embed(x), []
+        for block, z in zip(self.blocks, state, strict=True):
+            x, z = block.step(x, z)
+            after.append(z)
+        return self.norm(x), jnp.stack(after)
+
+    def unroll(self, xs: Array, state: Array, resets: Array | None = None) -> Array:
+        """xs [T, in] -> features [T, hidden]"""
+        xs = self.embed(xs)
+        for block, z in zip(self.blocks, state, strict=True):
+            xs = block.unroll(xs, z, resets)
+        return self.norm(xs)
+
+
+def linear_recurrence(factors: Array, inputs: Array) -> Array:
+    """z_t = a_t z_{t-1} + b_t from z_{-1} = 0, for a and b [T, ...] -> z [T, ...], by a parallel scan."""
+
+    def then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        return second[0] * first[0], second[0] * first[1] + second[1]
+
+    return jax.lax.associative_scan(then, (factors, inputs))[1]

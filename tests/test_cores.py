@@ -1,0 +1,202 @@
+"""Memories: step form and sequence form agree, what is out of reach is forgotten, parts by closed form."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from quickstudy.errors import InputError
+from quickstudy.nets import cores, resets
+from quickstudy.nets.attention import attend, rotated
+from quickstudy.nets.external_memory import ExternalMemory
+from quickstudy.nets.snail import SNAIL
+from quickstudy.nets.state_space import StateSpace, linear_recurrence
+from quickstudy.nets.transformer import Gate, Transformer
+
+IN, HIDDEN, CONTEXT, STEPS = 3, 8, 4, 11
+KINDS = [
+    ("gru", 1),
+    ("gru", 2),
+    ("lstm", 1),
+    ("state-space", 2),
+    ("transformer", 2),
+    ("snail", 1),
+    ("memory", 1),
+]
+each_core = pytest.mark.parametrize(("name", "num_layers"), KINDS)
+
+
+@functools.cache
+def made(name, num_layers):
+    options = {"num_layers": num_layers, "num_heads": 2, "context": CONTEXT, "num_slots": 5}
+    return cores.make(name, IN, HIDDEN, jax.random.key(0), **options)
+
+
+@jax.jit
+def unrolled(core, xs, state, reset):
+    return core.unroll(xs, state, reset)
+
+
+@jax.jit
+def stepped(core, xs, state, reset):
+    """Features and states [T] of the step form, in a scan whose state is emptied by hand."""
+
+    def body(state, x):
+        features, state = core.step(x[0], resets.where(x[1], core.init_state(), state))
+        return state, (features, state)
+
+    return jax.lax.scan(body, state, (xs, reset))[1]
+
+
+def inputs(seed=1, num_steps=STEPS):
+    return jax.random.normal(jax.random.key(seed), (num_steps, IN))
+
+
+@each_core
+def test_step_form_equals_sequence_form(name, num_layers):
+    """Under resets at random times, and from a state in the middle of a stream."""
+    core, xs = made(name, num_layers), inputs()
+    reset = jax.random.bernoulli(jax.random.key(2), 0.2, (STEPS,))
+    assert 0 < reset[1:].sum() < STEPS - 1
+    features, states = stepped(core, xs, core.init_state(), reset)
+    assert features.shape == (STEPS, core.feature_size)
+    np.testing.assert_allclose(unrolled(core, xs, core.init_state(), reset), features, atol=1e-5)
+
+    middle = 6
+    state = jax.tree.map(lambda x: x[middle - 1], states)
+    rest = unrolled(core, xs[middle:], state, reset[middle:])
+    np.testing.assert_allclose(rest, features[middle:], atol=1e-5)
+
+
+@each_core
+def test_no_resets_is_resets_never(name, num_layers):
+    core, xs = made(name, num_layers), inputs()
+    never = unrolled(core, xs, core.init_state(), jnp.zeros(STEPS, bool))
+    np.testing.assert_allclose(unrolled(core, xs, core.init_state(), None), never, atol=1e-6)
+
+
+@each_core
+def test_a_reset_is_a_new_start(name, num_layers):
+    core, xs, cut = made(name, num_layers), inputs(), 5
+    whole = unrolled(core, xs, core.init_state(), jnp.arange(STEPS) == cut)
+    alone = unrolled(core, xs[cut:], core.init_state(), jnp.zeros(STEPS - cut, bool))
+    np.testing.assert_allclose(whole[cut:], alone, atol=1e-5)
+    kept = unrolled(core, xs, core.init_state(), jnp.zeros(STEPS, bool))
+    assert np.abs(whole[cut:] - kept[cut:]).max() > 1e-3
+
+
+@each_core
+def test_a_gradient_reaches_every_leaf(name, num_layers):
+    core, xs = made(name, num_layers), inputs()
+    # A weak type would become a strong one in the first update, and everything be compiled again.
+    assert not any(x.weak_type for x in jax.tree.leaves(core))
+    weights = jax.random.normal(jax.random.key(3), (STEPS, core.feature_size))
+    grads = jax.jit(jax.grad(lambda core: (core.unroll(xs, core.init_state()) * weights).sum()))(core)
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        assert jnp.issubdtype(grad.dtype, jnp.floating)
+        assert np.isfinite(grad).all(), path
+        assert np.abs(grad).max() > 0, f"{jax.tree_util.keystr(path)} has no gradient"
+
+
+REACHES = {
+    "transformer": (Transformer(IN, HIDDEN, 2, 2, CONTEXT, jax.random.key(0)), 2 * (CONTEXT - 1)),
+    # Dilations 1 and 2 reach 3 steps back, attention over 4 steps 3 more.
+    "snail": (SNAIL(IN, HIDDEN, 1, CONTEXT, jax.random.key(0)), 3 + 3),
+}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_what_is_out_of_reach_is_forgotten_exactly(name):
+    core, reach = REACHES[name]
+    xs, xs_other = inputs(), inputs().at[0].add(1.0)
+    ones, others = (stepped(core, x, core.init_state(), jnp.zeros(STEPS, bool))[0] for x in (xs, xs_other))
+    np.testing.assert_array_equal(ones[reach + 1 :], others[reach + 1 :])
+    assert np.abs(ones[reach] - others[reach]).max() > 0
+
+
+def test_scan_equals_plain_recurrence_in_float64():
+    k_radius, k_phase, k_inputs = jax.random.split(jax.random.key(4), 3)
+    with jax.enable_x64(True):
+        radius = jax.random.uniform(k_radius, (64, 3), jnp.float64)
+        factors = radius * jnp.exp(1j * jax.random.uniform(k_phase, (64, 3), jnp.float64, 0, 6))
+        given = jax.random.normal(k_inputs, (64, 3), jnp.complex128)
+        expected, z = [], np.zeros(3, np.complex128)
+        for a, b in zip(np.asarray(factors), np.asarray(given), strict=True):
+            z = a * z + b
+            expected.append(z)
+        np.testing.assert_allclose(linear_recurrence(factors, given), expected, atol=1e-14)
+
+
+def test_a_state_space_remembers_as_its_eigenvalues_say():
+    """One input at time 0: the state after t steps is λ^t times the first."""
+    core = StateSpace(IN, HIDDEN, 1, jax.random.key(5))
+    block = core.blocks[0]
+    zeros = jnp.zeros((20, HIDDEN))  # which a normalisation leaves 0
+    us = zeros.at[0].set(jax.random.normal(jax.random.key(6), (HIDDEN,)))
+
+    def body(z, u):
+        z = block.step(u, z)[1]
+        return z, z
+
+    states = jax.lax.scan(body, block.init_state(), us)[1]
+    decay = jnp.exp(-jnp.exp(block.log_decay))
+    assert 0.5 < decay.min() < decay.max() < 0.999
+    np.testing.assert_allclose(jnp.abs(states[-1]), decay**19 * jnp.abs(states[0]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_steps", [2, 4, 9])
+def test_attention_in_blocks_equals_the_plain_sum(num_steps):
+    k_q, k_k, k_v = jax.random.split(jax.random.key(7), 3)
+    q = jax.random.normal(k_q, (num_steps, 2, 4))
+    k, v = (jax.random.normal(x, (CONTEXT - 1 + num_steps, 2, 4)) for x in (k_k, k_v))
+    ages = np.array([5, 6, 0, 1, 2, 3, 4, 0, 1])[:num_steps]
+    expected = np.zeros(q.shape)
+    for t in range(num_steps):
+        reached = [t - d + CONTEXT - 1 for d in range(min(CONTEXT, ages[t] + 1))]
+        for h in range(2):
+            logits = np.asarray(k)[reached, h] @ np.asarray(q)[t, h] / 2
+            shares = np.exp(logits) / np.exp(logits).sum()
+            expected[t, h] = shares @ np.asarray(v)[reached, h]
+    np.testing.assert_allclose(attend(q, k, v, jnp.asarray(ages), rotary=False), expected, atol=1e-5)
+
+
+def test_products_of_rotated_vectors_depend_on_their_distance_alone():
+    q, k = jax.random.normal(jax.random.key(8), (2, 1, 1, 5))
+
+    def product(at_q, at_k):
+        return (rotated(q, jnp.array([at_q])) * rotated(k, jnp.array([at_k]))).sum()
+
+    np.testing.assert_allclose(product(3, 1), product(40, 38), rtol=1e-4)
+    assert abs(product(3, 1) - product(3, 2)) > 1e-3
+
+
+def test_a_gated_transformer_begins_near_the_identity():
+    """With b = 2 alone, the share σ(-2) = 0.12 of the block's answer, here 0, is let in."""
+    gate = Gate(HIDDEN, jax.random.key(9))
+    silent = jax.tree.map(jnp.zeros_like, gate)
+    silent = eqx.tree_at(lambda gate: gate.from_y.bias, silent, gate.from_y.bias)
+    x, y = jax.random.normal(jax.random.key(10), (2, HIDDEN))
+    np.testing.assert_allclose(silent(x, y), x / (1 + np.exp(-2)), rtol=1e-5)
+
+
+def test_a_slot_is_written_and_found_by_content():
+    """Two unlike inputs go to two slots; the first input again reads what it wrote."""
+    core = ExternalMemory(IN, HIDDEN, 1, 3, jax.random.key(10))
+    state, slots = core.init_state(), []
+    for x in (jnp.array([3.0, 0, 0]), jnp.array([0, -3.0, 0])):
+        _, after = core.step(x, state)
+        slots.append(int(jnp.abs(after.memory - state.memory).sum(-1).argmax()))
+        state = after
+    assert slots[0] != slots[1]
+    np.testing.assert_allclose(state.read_weights.sum(-1), 1.0, rtol=1e-5)
+    key = state.memory[slots[0]]
+    weights = jax.nn.softmax(20 * (state.memory @ key) / jnp.linalg.norm(state.memory, axis=-1).clip(1e-3))
+    assert int(weights.argmax()) == slots[0]
+
+
+def test_an_unknown_core_is_told():
+    with pytest.raises(InputError, match="core: unknown name 'gruu'; did you mean 'gru'"):
+        cores.make("gruu", IN, HIDDEN, jax.random.key(0))  # pyright: ignore[reportArgumentType]

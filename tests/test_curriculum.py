@@ -1,0 +1,89 @@
+"""Short trials first: when a stage ends, what is counted, and that a resumed training goes on in its stage."""
+
+import csv
+import shutil
+
+import pytest
+
+from quickstudy.cli import main
+from quickstudy.curriculum import Curriculum, Goal
+from quickstudy.errors import InputError
+from quickstudy.train import resume, train
+from quickstudy.types import TrialShape
+from tests.runs import assert_same_arrays, final_arrays, tiny
+
+GOAL = Goal(random=1.0, reference=2.0, exact=True)
+
+
+def staged(**changes):
+    """Trials of one, two, then three pulls; the stages end at their latest, after 5 and 10 of 20 updates."""
+    return tiny(curriculum=Curriculum(lengths=(1, 2), close=1.0, latest=0.5), **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run") / "staged"
+    return directory, train(staged(), directory, progress=False).evaluation
+
+
+def test_a_stage_ends_when_the_gap_has_closed_or_its_share_is_used():
+    curriculum = Curriculum(lengths=(1, 2), close=0.9, latest=0.5)
+    assert not curriculum.is_over(1, 100, 1.89, GOAL)
+    assert curriculum.is_over(1, 100, 1.91, GOAL)
+    assert not curriculum.is_over(24, 100, 0.0, GOAL)
+    assert curriculum.is_over(25, 100, 0.0, GOAL)
+    assert not curriculum.is_over(24, 100, 99.0, GOAL._replace(reference=None))
+
+
+def test_lengths_that_are_not_shorter_are_left_out():
+    experiment = tiny(curriculum=Curriculum(lengths=(1, 3, 10)))
+    assert experiment.stages == (TrialShape(num_episodes=1), TrialShape(num_episodes=3))
+    assert tiny().stages == (TrialShape(num_episodes=3),)
+
+
+def test_steps_are_counted_by_the_trials_of_each_stage(finished):
+    with (finished[0] / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial_episodes"]) for row in rows] == [1, 2, 3, 3]
+    assert [int(row["env_steps"]) for row in rows] == [32 * 5 * n for n in (1, 1 + 2, 1 + 2 + 3, 1 + 2 + 3 + 3)]
+
+
+def test_resumed_at_a_change_of_stage_equals_uninterrupted(finished, tmp_path):
+    half = tmp_path / "half"
+    train(staged(), half, progress=False)
+    for step in (15, 20):
+        shutil.rmtree(half / "checkpoints" / str(step))
+    resumed = resume(half, progress=False)
+    assert resumed.evaluation == finished[1]
+    assert_same_arrays(final_arrays(half)[1], final_arrays(finished[0])[1])
+
+
+def test_a_mastered_stage_ends_early(tmp_path):
+    """A hundredth of the way from random (1) to the optimum (13/12) with two pulls is soon gone."""
+    experiment = tiny(
+        curriculum=Curriculum(lengths=(2,), close=0.01, latest=1.0),
+        num_updates=200,
+        evaluate_every=20,
+        num_validation_tasks=4000,
+    )
+    train(experiment, tmp_path / "run", progress=False)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["eval_return"]]
+    early = [row for row in rows if row["trial_episodes"] == "2"]
+    # The stage lasts until the first validation that is good enough, and that is its last.
+    good = [float(row["eval_return"]) >= 1 + 0.01 / 12 - 0.02 for row in early]
+    assert early
+    assert len(early) < len(rows)
+    assert good[-1]
+
+
+@pytest.mark.parametrize("lengths", [(3, 2), (0, 1), (2, 2)])
+def test_lengths_must_grow(lengths):
+    with pytest.raises(InputError, match=r"lengths: got .* expected growing numbers of episodes from 1"):
+        Curriculum(lengths=lengths)
+
+
+def test_the_command_line_takes_one(tmp_path, capsys):
+    arguments = f"train rl2 bandit --curriculum.lengths 4 2 --out {tmp_path / 'x'}".split()
+    assert main(arguments) == 2
+    assert "lengths: got (4, 2); expected growing numbers of episodes from 1" in capsys.readouterr().err
