@@ -1,7 +1,7 @@
 """Steps a second of every task family with a random policy, beside the originals where they exist.
 
     engine      `quickstudy.rollout.collect`: 1024 streams, every transition kept
-    bare        the family's `step` and `reset` alone in one compiled scan, rewards kept
+    bare        the family's `step` and `reset` alone in one compiled scan, of whose answers the sum is kept
     gymnax      the same scan over gymnax's environment
     gymnasium   `SyncVectorEnv` of 8 environments
     xland       the same scan over XLand-MiniGrid's environment
@@ -86,6 +86,11 @@ def scanned(reset: Any, step: Any, sample: Any) -> int:
     return rate(lambda: jax.block_until_ready(live(jax.random.key(1))), STREAMS * STEPS)
 
 
+def total(observation: Any, reward: Any) -> Any:
+    """Something that cannot be known without taking the step."""
+    return reward + sum(jnp.sum(x) for x in jax.tree.leaves(observation))
+
+
 def bare(env: Any) -> int:
     agent = resolve("agent", "random")()
     policy = agent.init(env, TrialShape(), jax.random.key(0))
@@ -101,7 +106,7 @@ def bare(env: Any) -> int:
         done = outcome.terminated | (count + 1 >= env.max_steps)
         fresh = env.reset(task, key)[0]
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, state)
-        return (task, state, jnp.where(done, 0, count + 1)), outcome.reward
+        return (task, state, jnp.where(done, 0, count + 1)), total(outcome.observation, outcome.reward)
 
     return scanned(begin, step, policy.sample)
 
@@ -112,7 +117,7 @@ def gymnax_rate(name: str) -> int:
 
     def step(state: Any, action: Any, key: Any) -> Any:
         answer = env.step(key, state, action, parameters)
-        return answer[1], answer[2]
+        return answer[1], total(answer[0], answer[2])
 
     return scanned(lambda key: env.reset(key, parameters)[1], step, space.sample)
 
@@ -123,7 +128,7 @@ def xland_rate(family: Any) -> int:
 
     def step(timestep: Any, action: Any, key: Any) -> Any:
         timestep = env.step(parameters, timestep, action)
-        return timestep, timestep.reward
+        return timestep, total(timestep.observation, timestep.reward)
 
     def sample(key: Any) -> Any:
         return jax.random.randint(key, (), 0, env.num_actions(parameters))
