@@ -126,7 +126,7 @@ def gymnax_rate(name: str) -> int:
 
 
 def xland_rate(family: Any) -> int:
-    env, parameters = package("xminigrid").make(family.environment)
+    env, parameters = package("xminigrid").make(family.id)
     env = package("xminigrid.wrappers").GymAutoResetWrapper(env)
 
     def step(timestep: Any, action: Any, key: Any) -> Any:

@@ -195,7 +195,10 @@ def test_rewards_by_hand(env, task, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [CheetahVelocity, CheetahMass, HopperParameters, WalkerParameters])
+@pytest.mark.parametrize(
+    "family",
+    [CheetahVelocity, CheetahMass, HopperParameters, WalkerParameters, AntVelocity, AntGoal, HumanoidDirection],
+)
 def test_mjx_equals_the_c_engine_over_five_steps(family):
     """float32 against float64; in 64 tasks positions were at most 3e-5 apart, velocities 1e-3, rewards 5e-5."""
     on_host, in_jax = family(), family(backend="mjx")

@@ -136,3 +136,15 @@ def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "xminigrid", None)
     with pytest.raises(InputError, match=r"quickstudy\[xland\]"):
         _ = XLand().max_steps
+
+
+def test_a_picture_shows_every_cell():
+    needs_xland()
+    env = FAMILIES[0]
+    key = jax.random.key(0)
+    task = env.sample_task(key)
+    state, _ = env.reset(task, key)
+    picture = env.render(jax.device_get(task), jax.device_get(state))
+    assert picture.dtype == np.uint8
+    assert picture.shape == (16 * state.grid.shape[0], 16 * state.grid.shape[1], 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 4

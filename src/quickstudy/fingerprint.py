@@ -20,7 +20,8 @@ from quickstudy.registry import name_of
 from quickstudy.rollout import collect, sample_tasks
 from quickstudy.types import TrialShape
 
-PROBED_TASKS = 8
+# One episode of each, or as many short ones as this many steps hold.
+PROBED_TASKS, PROBED_STEPS = 8, 32
 # Rewards may differ in their last digits between machines, not more.
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-3, 1e-4
 
@@ -28,8 +29,8 @@ RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-3, 1e-4
 def environment_fingerprint(env: Any) -> dict[str, Any]:
     """What an environment is (fields, spaces, horizon, version) and how it behaves.
 
-    `rewards` are those of a random agent over one episode of a few fixed tasks: they move when the
-    dynamics or the reward are changed without a new `version`.
+    `rewards` are those of a random agent in a few fixed tasks: they move when the dynamics or the reward are
+    changed without a new `version`.
     """
     described = {
         "env": to_dict(env, "env"),
@@ -87,7 +88,7 @@ def _version(package: str) -> str:
 
 
 def _probe_rewards(env: Any) -> list[float]:
-    trial, agent = TrialShape(num_episodes=1), Random()
+    trial, agent = TrialShape(num_episodes=max(1, PROBED_STEPS // env.max_steps)), Random()
 
     @jax.jit
     def rewards() -> jax.Array:

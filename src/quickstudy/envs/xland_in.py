@@ -126,6 +126,12 @@ class XLand:
         solved = after.discount == 0
         return after.state, Outcome(self._seen(after.observation), after.reward, solved, solved)
 
+    def render(self, task: RuleSets, state: PyTree) -> np.ndarray:
+        """The package's own picture: the room, the agent and what it sees."""
+        pictures = package("xminigrid.rendering.rgb_render", "xland")
+        state = jax.tree.map(np.asarray, state)
+        return pictures.render(state.grid, state.agent, VIEW, tile_size=16).astype(np.uint8)
+
     def describe(self, task: RuleSets) -> str:
         names = {number: name for name, number in GOAL_IDS.items()}
         tiles = [_name(*tile) for tile in np.asarray(task.goal)[1:].reshape(-1, 2) if tile.any()]
