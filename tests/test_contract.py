@@ -36,19 +36,42 @@ REFUSED = {
 PAIRS = [(a, e) for a in AGENTS for e in ENVS if (a, e) not in REFUSED]
 LEARNED_PAIRS = [(a, e) for a, e in PAIRS if a in META_LEARNED]
 
-each_pair = pytest.mark.parametrize(("agent_name", "env_name"), PAIRS)
-each_learned_pair = pytest.mark.parametrize(("agent_name", "env_name"), LEARNED_PAIRS)
-each_trial = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
-# Every loop with one agent in each probe, every agent with PPO; `make slow` runs all of them.
-LEARNED_TRIPLES = [
-    pytest.param(
-        agent, env, OUTERS[outer], id=f"{agent}-{env}-{outer}", marks=() if quick else pytest.mark.slow
-    )
-    for agent, env in LEARNED_PAIRS
-    for outer in OUTERS
-    for quick in [outer == "ppo" or (agent, env) in {("rl2", "discrete"), ("adapting-probe", "continuous")}]
-]
-each_learned_triple = pytest.mark.parametrize(("agent_name", "env_name", "outer"), LEARNED_TRIPLES)
+# What runs without `make slow`: of agents that share their code, one with adaptations; of outer loops other
+# than PPO, one agent in each probe.
+WITH_ADAPTATIONS = {"adapting-probe", "random", "thompson"}
+QUICK_LOOPS = {("rl2", "discrete"), ("adapting-probe", "continuous")}
+
+
+def chosen(names, quick, rows):
+    """Parameters by name; those that are not quick are marked as slow."""
+    marked = [pytest.param(*row, marks=() if quick(*row) else pytest.mark.slow) for row in rows]
+    return pytest.mark.parametrize(names, marked)
+
+
+def is_quick(agent, env, trial=TRIALS["memory"]):
+    return (agent, env) != ("episodic", "continuous") and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
+
+
+def with_trials(pairs):
+    rows = [(*pair, trial) for pair in pairs for trial in TRIALS.values()]
+    return chosen(("agent_name", "env_name", "trial"), is_quick, rows)
+
+
+each_pair = chosen(("agent_name", "env_name"), is_quick, PAIRS)
+each_pair_and_trial = with_trials(PAIRS)
+each_learned_pair_and_trial = with_trials(LEARNED_PAIRS)
+each_loop = chosen(
+    ("agent_name", "env_name", "outer"),
+    lambda agent, env, outer: is_quick(agent, env) and (outer == "ppo" or (agent, env) in QUICK_LOOPS),
+    [(*pair, outer) for pair in LEARNED_PAIRS for outer in OUTERS],
+)
+each_loop_and_trial = chosen(
+    ("agent_name", "env_name", "outer", "trial"),
+    lambda agent, env, outer, trial: (
+        is_quick(agent, env, trial) and (outer == "ppo" or (agent, env) in QUICK_LOOPS)
+    ),
+    [(*pair, outer, trial) for pair in LEARNED_PAIRS for outer in OUTERS for trial in TRIALS.values()],
+)
 
 
 # Compiled once for all tests: agents, environments and trial shapes are hashable values.
@@ -80,8 +103,7 @@ def raw(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@each_pair
-@each_trial
+@each_pair_and_trial
 def test_replay_reproduces_log_probs(agent_name, env_name, trial):
     meta_params, trials = lived(agent_name, env_name, trial)
     output = replayed(AGENTS[agent_name], meta_params, trials)
@@ -114,8 +136,7 @@ class StepOnly:
             setattr(self, name, getattr(agent, name))
 
 
-@each_pair
-@each_trial
+@each_pair_and_trial
 def test_same_key_same_trials(agent_name, env_name, trial):
     first = lived(agent_name, env_name, trial)[1]
     lived.cache_clear()
@@ -124,8 +145,7 @@ def test_same_key_same_trials(agent_name, env_name, trial):
     assert not np.array_equal(first.phases.reward, other.phases.reward)
 
 
-@each_pair
-@each_trial
+@each_pair_and_trial
 def test_batched_equals_looped(agent_name, env_name, trial):
     agent, env = AGENTS[agent_name], ENVS[env_name]
     meta_params, trials = lived(agent_name, env_name, trial)
@@ -159,13 +179,11 @@ def test_an_agent_that_cannot_act_says_so(agent_name, env_name):
         AGENTS[agent_name].init(ENVS[env_name], TRIALS["memory"], jax.random.key(0))
 
 
-@each_learned_triple
-@each_trial
+@each_loop_and_trial
 def test_every_leaf_learns(agent_name, env_name, outer, trial):
     """Each leaf of the meta-parameters gets a gradient and is changed by one update, and stays finite."""
-    agent = AGENTS[agent_name]
+    agent, outer = AGENTS[agent_name], small(OUTERS[outer], trial)
     meta_params, trials = lived(agent_name, env_name, trial)
-    outer = small(outer, trial)
     state = outer.init(agent, meta_params, jax.random.key(1))
     update = jax.jit(
         lambda state, trials: outer.update(agent, state, trials, jnp.float32(0.1), jax.random.key(2))
@@ -179,8 +197,7 @@ def test_every_leaf_learns(agent_name, env_name, outer, trial):
         assert not np.array_equal(old, new), f"{jax.tree_util.keystr(path)} did not change"
 
 
-@each_learned_pair
-@each_trial
+@each_learned_pair_and_trial
 def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
     agent, outer = AGENTS[agent_name], small(PPO(), trial)
     meta_params, trials = lived(agent_name, env_name, trial)
@@ -190,10 +207,10 @@ def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
         assert np.abs(grad).max() > 0, f"{jax.tree_util.keystr(path)} has no gradient"
 
 
-@each_learned_triple
+@each_loop
 def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
     experiment = Experiment(
-        AGENTS[agent_name], ENVS[env_name], small(outer), TRIALS["memory"], num_tasks=NUM_TASKS
+        AGENTS[agent_name], ENVS[env_name], small(OUTERS[outer]), TRIALS["memory"], num_tasks=NUM_TASKS
     )
     state, _ = run_updates(experiment, init_state(experiment), 1)
     traced = _chunk._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
@@ -202,13 +219,13 @@ def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
     assert _chunk._cache_size() == traced  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@each_learned_pair
-@each_trial
+@each_learned_pair_and_trial
 def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
     """Along random directions in float64, away from the parameters that lived the trials."""
     agent, outer = AGENTS[agent_name], small(PPO(), trial)
+    recorded = lived(agent_name, env_name, trial)
     with jax.enable_x64(True):
-        meta_params, trials = in_float64(lived(agent_name, env_name, trial))
+        meta_params, trials = in_float64(recorded)
         batch = outer.batch(trials)
         loss = jax.jit(lambda p: outer.loss(agent, p, batch, 0.1)[0])
         point = shifted(meta_params, direction(meta_params, 0), 1e-2)
