@@ -125,8 +125,9 @@ def test_what_differs_between_tasks_matters(name):
     env = ENVS[name]
     tasks = sample_tasks(env, jax.random.split(jax.random.key(2), 16))
     k_reset = jax.random.key(3)
-    # Sparse goals want many paths; a stateful environment on the host keeps no record of so many forks.
-    num_paths = 1 if name == "gymnasium" else 32
+    # Sparse goals want many paths. A stateful environment on the host keeps no record of so many forks, and
+    # bodies are slow and pay in every step.
+    num_paths = 1 if name == "gymnasium" or hasattr(env, "backend") else 32
     paths = jax.random.split(jax.random.key(4), (num_paths, env.max_steps))
 
     def outcomes(task, actions):

@@ -73,11 +73,14 @@ def test_it_says_what_the_engine_says(loaded):
 def test_the_same_seed_gives_the_same_actions(loaded):
     runs = [pulled(loaded.session(seed), (0.4, 0.6), NUM_PULLS, np.random.default_rng(1)) for seed in (0, 0)]
     assert runs[0] == runs[1]
-    many = {
-        tuple(pulled(loaded.session(seed), (0.5, 0.5), NUM_PULLS, np.random.default_rng(1)))
-        for seed in range(10)
-    }
-    assert len(many) > 1
+
+
+def test_another_seed_gives_other_actions():
+    """Of an agent that has learned nothing yet, whose arms are all as likely."""
+    agent, env = tiny().agent, tiny().env
+    meta_params = agent.init(env, qs.TrialShape(), jax.random.key(0))
+    sessions = [qs.Session(agent, env, meta_params, seed=seed) for seed in range(5)]
+    assert len({tuple(pulled(x, (0.5, 0.5), 20, np.random.default_rng(1))) for x in sessions}) == 5
 
 
 def test_a_new_task_forgets_the_old_one(loaded):

@@ -6,6 +6,7 @@ those of the C engine of the integrator's last stage. Positions and velocities a
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -32,8 +33,13 @@ def step(body: Body, scales: Scales, state: Array, control: Array) -> tuple[Arra
 @functools.cache
 def _standard(body: Body) -> tuple[Any, Any]:
     mjx = mujoco(".mjx")
+    standard = copy.copy(standard_model(body))
+    solvers = mujoco().mjtSolver
+    if standard.opt.solver == solvers.mjSOL_PGS:
+        # The humanoid's, which the port does not have; both look for the one solution of a convex problem.
+        standard.opt.solver = solvers.mjSOL_NEWTON
     with jax.ensure_compile_time_eval():
-        model = mjx.put_model(standard_model(body))
+        model = mjx.put_model(standard)
         return model, mjx.make_data(model)
 
 
@@ -54,7 +60,8 @@ def _run(body: Body, scales: Scales, state: Array, control: Array | None) -> tup
     qpos, qvel, warmstart, place = jnp.split(state, sizes)
     data = data.replace(qpos=qpos, qvel=qvel, qacc_warmstart=warmstart)
     if control is None:
-        data = mjx.forward(model, data)
+        # The port makes the quaternions of `data` unit ones, the C engine first when it steps.
+        data = mjx.forward(model, data).replace(qpos=qpos)
     else:
         data = data.replace(ctrl=control)
         data = jax.lax.fori_loop(0, body.frame_skip, lambda _, data: mjx.step(model, data), data)
@@ -69,4 +76,5 @@ def _run(body: Body, scales: Scales, state: Array, control: Array | None) -> tup
 
 
 def _field(data: Any, name: str) -> Array:
-    return getattr(data, name) if hasattr(data, name) else getattr(data._impl, name)
+    inner = getattr(data, "_impl", data)
+    return getattr(inner, name) if hasattr(inner, name) else getattr(data, name)
