@@ -202,8 +202,8 @@ def test_rewards_by_hand(env, task, expected):
         (CheetahMass, 5, 8),
         (HopperParameters, 5, 8),
         (WalkerParameters, 5, 8),
-        # Legs that meet the ground, or their own limits, a substep apart go other ways from there on: one ant of
-        # eight did, whose velocities differed by 0.1.
+        # Legs that meet the ground, or their own limits, a substep apart go other ways from there on: one ant
+        # of eight did, whose velocities differed by 0.1.
         (AntVelocity, 2, 7),
         (AntGoal, 2, 7),
         (HumanoidDirection, 2, 8),
