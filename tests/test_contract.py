@@ -39,6 +39,10 @@ LEARNED_PAIRS = [(a, e) for a, e in PAIRS if a in META_LEARNED]
 # What runs without `make slow`: of agents that share their code, one with adaptations; of outer loops other
 # than PPO, one agent in each probe.
 WITH_ADAPTATIONS = {"adapting-probe", "random", "thompson"}
+REPEATING = {
+    ("episodic", "continuous"),
+    *((name, "discrete") for name in ARMS if name not in ("thompson", "gittins")),
+}
 QUICK_LOOPS = {("rl2", "discrete"), ("adapting-probe", "continuous")}
 
 
@@ -49,7 +53,7 @@ def chosen(names, quick, rows):
 
 
 def is_quick(agent, env, trial=TRIALS["memory"]):
-    return (agent, env) != ("episodic", "continuous") and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
+    return (agent, env) not in REPEATING and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
 
 
 def with_trials(pairs):

@@ -58,6 +58,7 @@ def test_resumed_at_a_change_of_stage_equals_uninterrupted(finished, tmp_path):
     assert_same_arrays(final_arrays(half)[1], final_arrays(finished[0])[1])
 
 
+@pytest.mark.slow
 def test_a_mastered_stage_ends_early(tmp_path):
     """A hundredth of the way from random (1) to the optimum (13/12) with two pulls is soon gone."""
     experiment = tiny(

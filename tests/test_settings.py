@@ -142,6 +142,7 @@ def test_an_evaluation_leaves_them_and_a_run_directory_holds_them(tmp_path):
     assert set(np.asarray(action).tolist()) <= {-2.0, -1.0, 0.0, 1.0, 2.0}
 
 
+@pytest.mark.slow
 def test_normalising_is_what_lets_it_learn_from_far_observations():
     """The best action is the observation, shifted and scaled; unnormalised, 1000 drowns the 50."""
     fields = {
