@@ -321,8 +321,17 @@ def test_where_no_value_is_known_there_is_none():
 def test_every_classical_learner_can_act_in_its_family():
     for family in CLASSICAL:
         env, trial = family(), TrialShape(0, 1, 2)
-        for agent in reference_agents(env, trial).values():
-            agent.init(env, trial, KEY)
+        _, observation = env.reset(env.sample_task(KEY), KEY)
+        action = jnp.zeros(env.action_space.shape, jnp.int32)
+        begin = TimeStep(observation, action, jnp.zeros(()), jnp.array(True))
+        for name, agent in reference_agents(env, trial).items():
+            meta_params = agent.init(env, trial, KEY)
+            task_params = agent.init_task(meta_params, KEY)
+            memory = agent.init_memory(meta_params, task_params)
+            policy = agent.step(meta_params, task_params, memory, begin, KEY)[0].policy
+            chosen = policy.sample(KEY)
+            assert int(chosen) in range(env.action_space.n), name
+            assert np.isfinite(policy.log_prob(chosen)), name
 
 
 def test_a_large_table_is_not_learned():
