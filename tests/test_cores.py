@@ -24,6 +24,7 @@ KINDS = [
     ("state-space", 2),
     ("transformer", 2),
     ("snail", 1),
+    ("fast-weights", 2),
     ("memory", 1),
 ]
 each_core = pytest.mark.parametrize(("name", "num_layers"), KINDS)

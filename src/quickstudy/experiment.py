@@ -12,6 +12,7 @@ from typing import Any
 from quickstudy.curriculum import Curriculum
 from quickstudy.discretisation import DiscretisedActions
 from quickstudy.errors import InputError, require, unknown, wrong
+from quickstudy.imitation import Imitating, Imitation
 from quickstudy.normalisation import NormalisedObservations, Normalising
 from quickstudy.registry import Kind, name_of, resolve
 from quickstudy.types import MOST, TrialShape
@@ -49,6 +50,8 @@ class Experiment:
     """Held-out tasks of the evaluation at the end."""
     curriculum: Curriculum = Curriculum()
     """Short trials first."""
+    imitation: Imitation = Imitation()
+    """A teacher first."""
     normalise_observations: bool = False
     """To mean 0 and deviation 1, by statistics of the training that an evaluation leaves as they are."""
     action_bins: int | None = None
@@ -95,7 +98,10 @@ class Experiment:
     @property
     def loop(self) -> Any:
         """The outer loop with the settings of this experiment."""
-        return Normalising(self.outer) if self.normalise_observations else self.outer
+        outer = self.outer
+        if self.imitation.teacher is not None:
+            outer = Imitating(outer, self.imitation, self.env)
+        return Normalising(outer) if self.normalise_observations else outer
 
     @property
     def steps_per_update(self) -> tuple[int, ...]:

@@ -37,6 +37,8 @@ class Clock(NamedTuple):
 class Memory(NamedTuple):
     core: PyTree
     clock: Clock
+    previous: Array | None
+    """The last observation, encoded [O]; None where it is not fed."""
 
 
 class RL2Params(eqx.Module):
@@ -59,7 +61,7 @@ class RL2:
     num_layers: int = 1
     """Layers of the memory; of snail, pairs of convolutions and attention."""
     num_heads: int = 4
-    """Attention heads of the transformer, read and write heads of the memory of slots."""
+    """Heads of transformer and fast weights, read and write heads of the memory of slots."""
     context: int = 256
     """Steps that transformer and snail look back, no more than the trial has."""
     num_slots: int = 32
@@ -72,6 +74,9 @@ class RL2:
     """Feed the previous reward."""
     feed_first: bool = True
     """Feed whether an episode begins."""
+    feed_previous: bool = False
+    """Feed the previous observation, so that one time step holds a whole transition: a memory that attends to
+    steps finds what an action led to in one place."""
     feed_trial_time: bool = False
     """Feed the share of the trial that is left."""
     feed_episode_time: bool = False
@@ -84,7 +89,9 @@ class RL2:
     """Keep actions within their bounds by a tanh; else the family clips them."""
 
     def __post_init__(self) -> None:
-        by_heads = self.core != "transformer" or self.hidden_size % max(1, self.num_heads) == 0
+        by_heads = (
+            self.core not in ("transformer", "fast-weights") or self.hidden_size % max(1, self.num_heads) == 0
+        )
         require(
             self,
             core=(self.core in get_args(cores.CoreName), f"one of {', '.join(get_args(cores.CoreName))}"),
@@ -92,7 +99,7 @@ class RL2:
             num_layers=(self.num_layers >= 1, "at least 1"),
             num_heads=(
                 self.num_heads >= 1 and by_heads,
-                "at least 1, and a divisor of a transformer's hidden_size",
+                "at least 1, and a divisor of hidden_size for transformer and fast-weights",
             ),
             context=(self.context >= 1, "at least 1"),
             num_slots=(self.core != "memory" or self.num_slots >= self.num_heads, "at least num_heads"),
@@ -108,6 +115,7 @@ class RL2:
         )
         trial_steps = trial.num_steps(env)
         in_size = encoder.size + self.feed_trial_time + self.feed_episode_time
+        in_size += encoder.observation.size if self.feed_previous else 0
         core = cores.make(
             self.core,
             in_size,
@@ -131,19 +139,23 @@ class RL2:
 
     def init_memory(self, meta_params: RL2Params, task_params: PyTree) -> Memory:
         zero = jnp.zeros((), jnp.int32)
-        return Memory(meta_params.core.init_state(), Clock(zero, zero))
+        previous = jnp.zeros(meta_params.encoder.observation.size) if self.feed_previous else None
+        return Memory(meta_params.core.init_state(), Clock(zero, zero), previous)
 
     def step(
         self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timestep: TimeStep, key: Key
     ) -> tuple[Output, Memory]:
         in_trial, in_episode = memory.clock.in_trial, jnp.where(timestep.first, 0, memory.clock.in_episode)
         observed, x = self._inputs(meta_params, timestep, Clock(in_trial, in_episode))
+        if memory.previous is not None:
+            x = jnp.append(x, memory.previous)
         state = memory.core
         if self.reset == "episode":
             state = resets.where(timestep.first, meta_params.core.init_state(), state)
         features, state = meta_params.core.step(x, state)
         output = Output(*meta_params.heads(features, observed), {})
-        return output, Memory(state, Clock(in_trial + 1, in_episode + 1))
+        previous = None if memory.previous is None else observed
+        return output, Memory(state, Clock(in_trial + 1, in_episode + 1), previous)
 
     def unroll(
         self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timesteps: TimeStep
@@ -153,6 +165,9 @@ class RL2:
         in_episode = resets.ages(memory.clock.in_episode, first, len(first))
         clock = Clock(in_trial, in_episode)
         observed, xs = jax.vmap(lambda step, clock: self._inputs(meta_params, step, clock))(timesteps, clock)
+        if memory.previous is not None:
+            before = jnp.concatenate([memory.previous[None], observed[:-1]])
+            xs = jnp.concatenate([xs, before], axis=-1)
         features = meta_params.core.unroll(xs, memory.core, first if self.reset == "episode" else None)
         return Output(*meta_params.heads(features, observed), {})
 

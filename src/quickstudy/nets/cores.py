@@ -14,6 +14,7 @@ import jax
 
 from quickstudy.errors import unknown
 from quickstudy.nets.external_memory import ExternalMemory
+from quickstudy.nets.fast_weights import FastWeights
 from quickstudy.nets.lstm import LSTM
 from quickstudy.nets.recurrent import GRU
 from quickstudy.nets.snail import SNAIL
@@ -22,7 +23,7 @@ from quickstudy.nets.state_space import StateSpace
 from quickstudy.nets.transformer import Transformer
 from quickstudy.types import Array, Key, PyTree
 
-CoreName = Literal["gru", "lstm", "state-space", "transformer", "snail", "memory"]
+CoreName = Literal["gru", "lstm", "state-space", "transformer", "snail", "fast-weights", "memory"]
 
 
 class Core(Protocol):
@@ -59,10 +60,12 @@ def make(
 ) -> Core:
     """The core of a name; raises `InputError` for an unknown one.
 
-    `num_heads` is of transformer and memory, `context` of transformer and snail, `num_slots` of memory.
+    `num_heads` is of transformer, fast weights and memory, `context` of transformer and snail, `num_slots` of memory.
     """
     if name == "transformer":
         return Transformer(in_size, hidden_size, num_layers, num_heads, context, key)
+    if name == "fast-weights":
+        return FastWeights(in_size, hidden_size, num_layers, num_heads, key)
     if name == "snail":
         return SNAIL(in_size, hidden_size, num_layers, context, key)
     if name == "state-space":

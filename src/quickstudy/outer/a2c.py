@@ -59,6 +59,8 @@ class A2C:
     """The gradient's global norm is clipped to this."""
     normalise_advantages: bool = True
     """To mean 0 and deviation 1 over all that enters the loss: tasks, streams and steps together."""
+    normalise_values: bool = False
+    """The critic speaks in deviations from the mean return at each step of the trial: for long trials."""
 
     def __post_init__(self) -> None:
         require(
@@ -100,6 +102,7 @@ class A2C:
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             normalise=self.normalise_advantages,
+            normalise_values=self.normalise_values,
             baseline=self.baseline,
         )
 

@@ -73,6 +73,8 @@ class TRPO:
     """The critic's weight beside the policy, in objective and divergence; without a critic there is none."""
     normalise_advantages: bool = True
     """To mean 0 and deviation 1 over all that counts: tasks, streams and steps together."""
+    normalise_values: bool = False
+    """The critic speaks in deviations from the mean return at each step of the trial: for long trials."""
 
     def __post_init__(self) -> None:
         require(
@@ -132,6 +134,7 @@ class TRPO:
             discount=self.discount,
             gae_lambda=self.gae_lambda,
             normalise=self.normalise_advantages,
+            normalise_values=self.normalise_values,
             baseline=self.baseline,
         )
 
