@@ -29,7 +29,7 @@ ARMS = "thompson optimistic-thompson ucb1 epsilon-greedy greedy gittins gaussian
 TABLES = "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner".split()
 ONE_FAMILY = "grid-bayes two-step-bayes".split()
 REFUSED = {
-    **{(a, "continuous"): "action_space: got Box" for a in ARMS},
+    **{(a, "continuous"): "action_space: got Box" for a in [*ARMS, "symmetric"]},
     **{(a, e): "observation_space: got Box" for a in TABLES for e in ENVS},
     **{(a, e): "env: got .*Probe.*one family" for a in ONE_FAMILY for e in ENVS},
 }

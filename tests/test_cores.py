@@ -13,7 +13,7 @@ from quickstudy.nets import cores, resets
 from quickstudy.nets.attention import attend, rotated
 from quickstudy.nets.external_memory import ExternalMemory
 from quickstudy.nets.snail import SNAIL
-from quickstudy.nets.state_space import StateSpace, linear_recurrence
+from quickstudy.nets.state_space import StateSpace, in_parallel, linear_recurrence, one_by_one
 from quickstudy.nets.transformer import Gate, Transformer
 
 IN, HIDDEN, CONTEXT, STEPS = 3, 8, 4, 11
@@ -128,7 +128,30 @@ def test_scan_equals_plain_recurrence_in_float64():
         for a, b in zip(np.asarray(factors), np.asarray(given), strict=True):
             z = a * z + b
             expected.append(z)
-        np.testing.assert_allclose(linear_recurrence(factors, given), expected, atol=1e-14)
+        for recurrence in (linear_recurrence, one_by_one, in_parallel):
+            np.testing.assert_allclose(recurrence(factors, given), expected, atol=1e-14)
+
+
+def test_the_recurrence_s_own_derivative_is_that_of_the_plain_scan():
+    """Forward and backward, a second time too: trust regions and meta-gradients take derivatives of it."""
+    with jax.enable_x64(True):
+        k_factors, k_inputs, k_dot = jax.random.split(jax.random.key(11), 3)
+        factors = jax.random.uniform(k_factors, (9, 2), jnp.float64).at[4].set(0.0)
+        given, dot = jax.random.normal(k_inputs, (9, 2)), jax.random.normal(k_dot, (9, 2))
+
+        def of(recurrence):
+            def loss(factors, given):
+                return (recurrence(factors, given) ** 3).sum()
+
+            def slope(factors, given):
+                return jax.jvp(jax.grad(loss, argnums=(0, 1)), (factors, given), (dot, dot))
+
+            return jax.jit(slope)(factors, given)
+
+        for ours, plain in zip(
+            jax.tree.leaves(of(linear_recurrence)), jax.tree.leaves(of(one_by_one)), strict=True
+        ):
+            np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
 
 
 def test_a_state_space_remembers_as_its_eigenvalues_say():

@@ -3,6 +3,7 @@
 REGISTRY = {
     "rl2": "quickstudy.agents.rl2:RL2",
     "episodic": "quickstudy.agents.episodic:Episodic",
+    "symmetric": "quickstudy.agents.symmetric:Symmetric",
     "random": "quickstudy.references.random_agent:Random",
     "thompson": "quickstudy.references.bandit_learners:Thompson",
     "optimistic-thompson": "quickstudy.references.bandit_learners:OptimisticThompson",

@@ -60,7 +60,8 @@ def make(
 ) -> Core:
     """The core of a name; raises `InputError` for an unknown one.
 
-    `num_heads` is of transformer, fast weights and memory, `context` of transformer and snail, `num_slots` of memory.
+    `num_heads` is of transformer, fast weights and memory, `context` of transformer and snail, `num_slots` of
+    memory.
     """
     if name == "transformer":
         return Transformer(in_size, hidden_size, num_layers, num_heads, context, key)

@@ -5,11 +5,11 @@
     read_t = [k_t M_t / (p + k_t n_t), log(1 + k_t n_t)]
     y = x + W read;   x' = y + MLP(LayerNorm(y))
 
-A step is filed under the step before it, and one that is like that finds it: x_t holds what an action earned and
-where it led, x_{t-1} where it was taken. Where keys are one-hot, k n counts the visits, and the first part of
-what is read is the mean of what came after them, drawn towards 0 by p > 0 visits of prior weight: what a learner
-in a tabular task keeps by hand. The state never grows with the stream, and a sequence is read in chunks, all
-steps of one at a time.
+A step is filed under the step before it, and one that is like that finds it: x_t holds what an action earned
+and where it led, x_{t-1} where it was taken. Where keys are one-hot, k n counts the visits, and the first part
+of what is read is the mean of what came after them, drawn towards 0 by p > 0 visits of prior weight: what a
+learner in a tabular task keeps by hand. The state never grows with the stream, and a sequence is read in
+chunks, all steps of one at a time.
 
 Source: Katharopoulos et al. 2020 (arXiv 2006.16236), equations 18 and 19; as fast weights Schlag et al. 2021
 (arXiv 2102.11174), in reinforcement learning Irie et al. 2021 (arXiv 2106.06295).
@@ -67,7 +67,7 @@ class FastWeightBlock(eqx.Module):
         self.norm, self.mlp_norm = LayerNorm(size), LayerNorm(size)
         self.key, self.value = Linear(size, size, k_key, SHARPNESS), Linear(size, size, k_value)
         self.prior = 0.5 * jnp.ones(num_heads)
-        self.mix = Linear(size + num_heads, size, k_mix)
+        self.mix = Linear(2 * size + num_heads, size, k_mix)
         self.widen, self.narrow = (
             Linear(size, WIDENING * size, k_widen),
             Linear(WIDENING * size, size, k_narrow),
@@ -86,8 +86,10 @@ class FastWeightBlock(eqx.Module):
         before = jnp.concatenate([tables.last_key[None], keys[:-1]])
         before = jnp.where(ages[:, None, None] == 0, 0.0, before)
         sums, counts, after = _read(keys, before, self.value(xs).reshape(heads), tables, ages)
-        means = sums / (jax.nn.softplus(self.prior) + counts)[..., None]
-        read = jnp.concatenate([means.reshape(xs.shape), jnp.log1p(counts)], axis=-1)
+        root = jax.lax.rsqrt(jax.nn.softplus(self.prior) + counts)[..., None]
+        sums = (sums * root).reshape(xs.shape)
+        means = (sums.reshape(heads) * root).reshape(xs.shape)
+        read = jnp.concatenate([means, sums, jnp.log1p(counts)], axis=-1)
         ys = xs + self.mix(read)
         return ys + self.narrow(jax.nn.relu(self.widen(self.mlp_norm(ys)))), Tables(*after, keys[-1])
 
@@ -136,7 +138,7 @@ class FastWeights(eqx.Module):
 def _read(
     q: Array, k: Array, v: Array, tables: Tables, ages: Array
 ) -> tuple[Array, Array, tuple[Array, Array]]:
-    """q, k [T, H, K], v [T, H, V] -> (sums [T, H, V] and counts [T, H] that q finds, M and n after the last step)."""
+    """q, k [T, H, K], v [T, H, V] -> (sums [T, H, V] and counts [T, H] that q finds, M and n after them)."""
     num_steps = q.shape[0]
     if num_steps <= CHUNK:
         return _read_chunk(q, k, v, (tables.sums, tables.counts), ages)

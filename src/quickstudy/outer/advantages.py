@@ -8,9 +8,9 @@
     linear    a regression on each task's and phase's own returns, `maths.baselines`
     none      0
 
-With `normalise_values` a critic speaks in units of its trials: u_t of v_t = m_t + s_t u_t, where m_t and s_t are mean
-and deviation of the returns from step t on, over all tasks and streams. In a long trial returns differ most by
-how much of it is left; what is left for the critic to tell is how this task and this history differ.
+With `normalise_values` a critic speaks in units of its trials: u_t of v_t = m_t + s_t u_t, where m_t and s_t
+are mean and deviation of the returns from step t on, over all tasks and streams. In a long trial returns differ
+most by how much of it is left; what is left for the critic to tell is how this task and this history differ.
 
 Only a critic knows what lies behind a cut. The other two take an episode for over there, as the returns
 that the regression is fitted to do.
