@@ -1,4 +1,4 @@
-"""The command line: train, resume, evaluate, compare, report, check-env, list.
+"""The command line: train, resume, evaluate, compare, reproduce, report, check-env, list.
 
 AGENT, ENV and OUTER are registry names or a user's own `package.module:Name` or `file.py:Name`; the
 options of each command are the fields of frozen dataclasses. Bad input is one line on stderr and
@@ -26,6 +26,7 @@ from quickstudy.options import (
     EvaluateRunOptions,
     ListOptions,
     NoOptions,
+    ReproduceOptions,
     ResumeOptions,
     TrainOptions,
 )
@@ -38,9 +39,10 @@ USAGE = """usage: quickstudy COMMAND …
   evaluate DIR [options]         measure a trained agent on held-out tasks …
   evaluate AGENT ENV [options]   … or one that needs no training
   compare DIR… [options]         several runs side by side
+  reproduce STUDY [options]      our figures beside a published table; alone, it lists the studies
   report DIR                     write the run's report.html again
   check-env ENV                  what is wrong with a task family, each with the mend
-  list [agents|envs|outers|presets] [--json]
+  list [agents|envs|outers|presets|studies] [--json]
 
 `quickstudy COMMAND … --help` lists the options; for train and evaluate name AGENT and ENV first:
 `quickstudy train rl2 bandit --help`."""
@@ -151,7 +153,9 @@ def _evaluate_new(agent: str, env: str, arguments: list[str]) -> tuple[dict[str,
 
 
 def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    from quickstudy.evaluation import evaluate
     from quickstudy.files import write_json
+    from quickstudy.greedy import Greedy
     from quickstudy.run import EVALUATION, Run
     from quickstudy.session import load
 
@@ -160,12 +164,21 @@ def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any],
     options = parse(defaults, arguments, f"quickstudy evaluate {directory}")
     _check_sample(options.num_tasks, options.seed)
     loaded = load(directory, checkpoint=_checkpoint(options.checkpoint), allow_code=options.allow_code)
-    evaluation = loaded.evaluate(
-        num_tasks=options.num_tasks, seed=options.seed, trial=options.trial, progress=True
+    agent, env = loaded.experiment.learner, loaded.experiment.env
+    agent = Greedy(agent) if options.greedy else agent
+    evaluation = evaluate(
+        agent,
+        env,
+        options.trial,
+        loaded.meta_params,
+        num_tasks=options.num_tasks,
+        seed=options.seed,
+        checkpoint=loaded.update,
+        progress=True,
     )
     if options.save:
         write_json(run.directory / EVALUATION, evaluation)
-        _save_episodes(run.directory, run.experiment, options.trial, loaded.meta_params, options.seed)
+        _save_episodes(run.directory, agent, env, options.trial, loaded.meta_params, options.seed)
         _write_report(run.directory)
     return evaluation, options.json
 
@@ -188,6 +201,37 @@ def _compare(positional: list[str], arguments: list[str]) -> None:
         print(f"comparison: {options.out}")
 
 
+def _reproduce(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.files import plain_json
+    from quickstudy.reproduction import STUDIES, reproduce
+    from quickstudy.reproduction.run import PAGE
+    from quickstudy.reproduction.terminal import print_result
+
+    if not positional:
+        _list(["studies"], arguments)
+        return
+    (name,) = _expect(positional, "reproduce STUDY", 1)
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    study = STUDIES[name]
+    defaults = ReproduceOptions(seeds=study.num_seeds, num_test_tasks=study.num_test_tasks)
+    options = parse(defaults, arguments, f"quickstudy reproduce {name}")
+    out = Path(options.out if options.out is not None else Path("runs") / name)
+    result = reproduce(
+        study,
+        out,
+        cells=options.cells,
+        seeds=options.seeds,
+        num_test_tasks=options.num_test_tasks,
+        say=_tell,
+    )
+    if options.json:
+        print(json.dumps(plain_json(result)))
+        return
+    print_result(result)
+    print(f"table: {out / PAGE}")
+
+
 def _report(positional: list[str], arguments: list[str]) -> None:
     from quickstudy.run import Run
 
@@ -206,18 +250,29 @@ def _check_env(positional: list[str], arguments: list[str]) -> int:
 
 
 def _list(positional: list[str], arguments: list[str]) -> None:
-    from quickstudy.tables import listing, print_listing
+    from quickstudy.tables import print_listing
 
     options = parse(ListOptions(), arguments, "quickstudy list")
     kinds = ("agents", "envs", "outers", "presets")
     for kind in positional:
-        if kind not in kinds:
-            raise unknown("list", kind, kinds)
-    chosen = {kind: listing(kind) for kind in positional or kinds}
+        if kind not in (*kinds, "studies"):
+            raise unknown("list", kind, (*kinds, "studies"))
+    chosen = {kind: _entries(kind) for kind in positional or kinds}
     if options.json:
         print(json.dumps(chosen, indent=2))
     else:
         print_listing(chosen)
+
+
+def _entries(kind: str) -> list[dict[str, Any]]:
+    """What there is of a kind."""
+    if kind == "studies":
+        from quickstudy.reproduction.published import listing as studies
+
+        return studies()
+    from quickstudy.tables import listing
+
+    return listing(kind)
 
 
 COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
@@ -225,6 +280,7 @@ COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "compare": _compare,
+    "reproduce": _reproduce,
     "report": _report,
     "check-env": _check_env,
     "list": _list,
@@ -234,7 +290,9 @@ COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
 def _finish(experiment: Experiment, trained: Any, as_json: bool) -> None:
     """Write the report of a finished training and print what it found."""
     seed = trained.evaluation["seed"]
-    _save_episodes(trained.directory, experiment, experiment.trial, trained.meta_params, seed)
+    _save_episodes(
+        trained.directory, experiment.learner, experiment.env, experiment.trial, trained.meta_params, seed
+    )
     report = _write_report(trained.directory)
     _print_evaluation(trained.evaluation, as_json)
     where = sys.stderr if as_json else sys.stdout
@@ -243,12 +301,12 @@ def _finish(experiment: Experiment, trained: Any, as_json: bool) -> None:
 
 
 def _save_episodes(
-    directory: Path, experiment: Experiment, trial: TrialShape, meta_params: Any, seed: int
+    directory: Path, agent: Any, env: Any, trial: TrialShape, meta_params: Any, seed: int
 ) -> None:
     """Draw the first and the last episode, or say why that cannot be."""
     from quickstudy.watch import save_episodes
 
-    reason = save_episodes(directory, experiment.learner, experiment.env, trial, meta_params, seed)
+    reason = save_episodes(directory, agent, env, trial, meta_params, seed)
     if reason is not None:
         _say(f"warning: {reason}")
 
@@ -315,6 +373,11 @@ def _new_directory(experiment: Experiment) -> Path:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     _say(f"warning: {message}")
+
+
+def _tell(text: str) -> None:
+    """What a long command does next."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

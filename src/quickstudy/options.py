@@ -50,6 +50,8 @@ class EvaluateRunOptions:
     """Of the held-out tasks."""
     checkpoint: str = "last"
     """last, best (on validation tasks) or the number of updates of a kept checkpoint."""
+    greedy: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the mode of the policy at every step, where it would draw."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
     save: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -69,6 +71,22 @@ class EvaluateOptions:
     """Held-out tasks."""
     seed: int = 0
     """Of the held-out tasks."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproduceOptions:
+    """Set our figures beside a published table; the same command again goes on where it stopped."""
+
+    cells: tuple[str, ...] = ()
+    """Of the table; none: all of them."""
+    seeds: int = 5
+    """Trainings of each cell."""
+    out: str | None = None
+    """The directory, new or of an earlier call; by default runs/STUDY."""
+    num_test_tasks: int = 10_000
+    """Held-out tasks in which each training is measured."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object and nothing else on standard output."""
 

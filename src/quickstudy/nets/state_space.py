@@ -1,11 +1,13 @@
-"""Diagonal linear state spaces in gated blocks: a memory whose whole sequence is one parallel scan.
+"""Diagonal linear state spaces in gated blocks: a memory whose whole sequence is one linear recurrence.
 
     u_t = LayerNorm(x_t);   z_t = λ ∘ z_{t-1} + γ ∘ (B u_t);   y_t = Re(C z_t) + d ∘ u_t      z complex
     x'_t = x_t + W_1 gelu(y_t) ∘ σ(W_2 gelu(y_t))
     λ = exp(-exp(ν) + i exp(θ)),  γ = √(1 - |λ|²)
 
-A linear recurrence is a product of the pairs (λ, γ B u), which is associative. A reset at t puts 0 in the
-place of λ: since the initial z is 0, z_t is then what it would be at the start.
+A linear recurrence is a product of the pairs (λ, γ B u), which is associative: an accelerator takes all steps
+in log T passes. A CPU goes through them one by one, in a loop of products of numbers alone, several times as
+fast; all that multiplies by a matrix stands outside the loop. A reset at t puts 0 in the place of λ: since the
+initial z is 0, z_t is then what it would be at the start.
 
 Source: the layer is that of Orvieto et al. 2023 (arXiv 2303.06349), the block with its gate that of Smith et
 al. 2022 (S5, arXiv 2208.04933); resets for RL by Lu et al. 2023 (arXiv 2303.03982).
@@ -129,8 +131,37 @@ class StateSpace(eqx.Module):
         return self.norm(xs)
 
 
+@jax.custom_jvp
 def linear_recurrence(factors: Array, inputs: Array) -> Array:
-    """z_t = a_t z_{t-1} + b_t from z_{-1} = 0, for a and b [T, ...] -> z [T, ...], by a parallel scan."""
+    """z_t = a_t z_{t-1} + b_t from z_{-1} = 0, for a and b [T, ...] -> z [T, ...].
+
+    Its derivative is a recurrence with the same factors, dz_t = a_t dz_{t-1} + (da_t z_{t-1} + db_t). To say so
+    spares all that a scan would keep for its gradient, but z.
+    """
+    recurrence = one_by_one if jax.default_backend() == "cpu" else in_parallel
+    return recurrence(factors, inputs)
+
+
+@linear_recurrence.defjvp
+def _linear_recurrence_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (factors, inputs), (factors_dot, inputs_dot) = primals, tangents
+    z = linear_recurrence(factors, inputs)
+    earlier = jnp.concatenate([jnp.zeros_like(z[:1]), z[:-1]])
+    return z, linear_recurrence(factors, factors_dot * earlier + inputs_dot)
+
+
+def one_by_one(factors: Array, inputs: Array) -> Array:
+    """`linear_recurrence` in T steps."""
+
+    def body(z: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        z = step[0] * z + step[1]
+        return z, z
+
+    return jax.lax.scan(body, jnp.zeros_like(inputs[0]), (factors, inputs))[1]
+
+
+def in_parallel(factors: Array, inputs: Array) -> Array:
+    """`linear_recurrence` in log T passes."""
 
     def then(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
         return second[0] * first[0], second[0] * first[1] + second[1]
