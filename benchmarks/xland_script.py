@@ -9,7 +9,7 @@
 Source: Nikulin et al. 2023 (arXiv 2312.12044), `train_meta_task.py` with its network and its update in the
 package's repository: 2×2 convolutions on the numbers of tiles and colours, an embedded action, a GRU whose
 products with its input stand inside the scan, two heads of one hidden layer; flax and optax, as there.
-Differs from the script: no evaluation in between and no several devices; rule sets are our training split, since
+Differs from the script: no evaluation in between, one device; rule sets are our training split, since
 its benchmark is a download; a categorical distribution by hand, for distrax.
 """
 

@@ -2,7 +2,7 @@
 
 The same network, hyper-parameters, environments and sizes, `Sizes` in `xland_script.py`, where the script is
 stated anew. Both live equally many steps, alternately on the same machine; what each has learned is measured
-by our evaluation on held-out rule sets, the script's weights put into our network, which says the same with them.
+by our evaluation on held-out rule sets, the weights of the script in our network, which says the same by them.
 
     ours       `quickstudy.updates.run_updates`: one engine for collection, minibatches of whole lives
     script     its structure: 27 steps at a time, minibatches of 27 steps of more environments

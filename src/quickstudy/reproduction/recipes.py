@@ -11,6 +11,7 @@ from typing import Any
 
 from quickstudy.curriculum import Curriculum
 from quickstudy.experiment import Experiment
+from quickstudy.imitation import Imitation
 from quickstudy.presets import preset
 from quickstudy.reproduction.published import STUDIES
 
@@ -29,45 +30,80 @@ class Recipe:
 
 # Of a run's own evaluation, with every reference; the reproduction measures the agent in many more.
 OWN_TEST_TASKS = 256
-CREDIT: dict[str, Any] = {"discount": 1.0, "gae_lambda": 0.3}
-# Towards the end of a training nothing is left to chance.
-SURE: dict[str, Any] = {"learning_rate": 3e-3, "final_entropy_coefficient": 0.0}
+# A planner's every evaluation takes its time: it solves each process again and again.
+OWN_PROCESSES = 64
 
 
-def _bandit(**changes: Any) -> Recipe:
-    return Recipe(**{"outer": {"learning_rate": 3e-3}, **changes})
+def _symmetric(**fields: Any) -> Recipe:
+    """Bandits of many pulls: with a memory of each arm, and nothing but reinforcement."""
+    outer = {
+        "learning_rate": 5e-3,
+        "discount": 1.0,
+        "gae_lambda": 0.6,
+        "num_epochs": 1,
+        "entropy_coefficient": 0.05,
+        "final_entropy_coefficient": 0.0,
+        "normalise_values": True,
+    }
+    return Recipe(names=("symmetric", "ppo"), outer=outer, fields={**SELDOM, **fields})
 
 
-def _mdp(*lengths: int) -> Recipe:
-    # Every evaluation measures the planners, too, which solve each process again and again.
-    tasks = {"num_validation_tasks": 256, "num_test_tasks": 64}
-    fields = {"curriculum": Curriculum(lengths=lengths), "num_updates": 1000, **tasks}
-    return Recipe(outer={"learning_rate": 3e-3, **CREDIT}, fields=fields)
+def _taught(num_updates: int, num_tasks: int, *lengths: int, share: float = 0.9) -> Recipe:
+    """Tabular MDPs: the re-planning planner is imitated first."""
+    agent = {
+        "core": "fast-weights",
+        "num_layers": 2,
+        "num_heads": 8,
+        "feed_trial_time": True,
+    }
+    outer = {
+        "learning_rate": 2e-4,
+        "discount": 1.0,
+        "gae_lambda": 0.9,
+        "num_epochs": 1,
+        "entropy_coefficient": 0.0,
+        "normalise_values": True,
+    }
+    fields = {
+        "imitation": Imitation(teacher="bayes-planner", share=share),
+        "curriculum": Curriculum(lengths=lengths, latest=0.4),
+        "num_updates": num_updates,
+        "num_tasks": num_tasks,
+        "num_validation_tasks": 512,
+        "num_test_tasks": OWN_PROCESSES,
+        "log_every": 10,
+        "evaluate_every": 100,
+    }
+    return Recipe(agent=agent, outer=outer, fields=fields)
 
+
+SELDOM: dict[str, Any] = {"log_every": 10, "evaluate_every": 100, "num_validation_tasks": 1000}
+CAREFUL: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "discount": 1.0,
+    "gae_lambda": 0.9,
+    "entropy_coefficient": 0.03,
+    "final_entropy_coefficient": 0.0,
+    "normalise_values": True,
+}
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n10-k5"): Recipe(),
     ("rl2-bandits", "n10-k10"): Recipe(),
-    ("rl2-bandits", "n10-k50"): Recipe(),
-    ("rl2-bandits", "n100-k5"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30))}),
-    ("rl2-bandits", "n100-k10"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30))}),
-    ("rl2-bandits", "n100-k50"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30))}),
-    ("rl2-bandits", "n500-k5"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30, 100))}),
-    ("rl2-bandits", "n500-k10"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30, 100))}),
-    ("rl2-bandits", "n500-k50"): _bandit(fields={"curriculum": Curriculum(lengths=(10, 30, 100))}),
-    ("rl2-mdps", "n10"): _mdp(),
-    ("rl2-mdps", "n25"): _mdp(10),
-    ("rl2-mdps", "n50"): _mdp(10, 25),
-    ("rl2-mdps", "n75"): _mdp(10, 25),
-    ("rl2-mdps", "n100"): _mdp(10, 25, 50),
-    ("varibad-grid", "episodes4"): Recipe(
-        outer={"discount": 0.95, "gae_lambda": 0.95, "entropy_coefficient": 0.03, **SURE},
-        fields={"num_tasks": 512, "num_updates": 1000},
-    ),
-    ("two-step", "choices100"): Recipe(
-        outer={"discount": 0.9, "gae_lambda": 0.95, "entropy_coefficient": 0.02, **SURE},
-        fields={"num_tasks": 128, "num_updates": 300},
-    ),
+    ("rl2-bandits", "n10-k50"): _symmetric(num_tasks=512, num_updates=300),
+    ("rl2-bandits", "n100-k5"): _symmetric(num_tasks=512, num_updates=500),
+    ("rl2-bandits", "n100-k10"): _symmetric(num_tasks=256, num_updates=500),
+    ("rl2-bandits", "n100-k50"): _symmetric(num_tasks=128, num_updates=300),
+    ("rl2-bandits", "n500-k5"): _symmetric(num_tasks=128, num_updates=600),
+    ("rl2-bandits", "n500-k10"): _symmetric(num_tasks=64, num_updates=600),
+    ("rl2-bandits", "n500-k50"): _symmetric(num_tasks=32, num_updates=500),
+    ("rl2-mdps", "n10"): _taught(1200, 128),
+    ("rl2-mdps", "n25"): _taught(800, 128, 10),
+    ("rl2-mdps", "n50"): _taught(800, 64, 10),
+    ("rl2-mdps", "n75"): _taught(800, 64, 10, 25),
+    ("rl2-mdps", "n100"): _taught(800, 64, 10, 25),
+    ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 512, "num_updates": 1000}),
+    ("two-step", "choices100"): Recipe(outer={"discount": 1.0, "gae_lambda": 0.3}),
 }
 
 
