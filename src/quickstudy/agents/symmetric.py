@@ -5,14 +5,14 @@
     h_a = GRU(x_a, h_a);   y_a = relu(W [h_a, pool_t]);   pool = [mean, max] of h over the actions
     π = softmax_a(w y_a);   V = mean of y over the actions, times v
 
-Whatever is done with the actions' numbers, the policy does it with their probabilities: nothing is learned about
+Whatever is done with the actions' numbers, the policy does it with their probabilities: nothing is learned of
 the third arm that is not known of the others. What one action taught holds for all, so that it learns from few
 tasks, and its weights serve a family with any number of actions.
 
 Source: Kirsch et al. 2022 (arXiv 2109.10781), who show what such symmetries are worth in meta-learning; pooling
 as in Zaheer et al. 2017 (arXiv 1703.06114).
-Differs from the papers: observations and rewards are fed as they are, where Kirsch et al. have a memory for each
-pair of an observation's entry and an action.
+Differs from the papers: observations and rewards are fed as they are, where Kirsch et al. have a memory for
+each pair of an observation's entry and an action.
 """
 
 from __future__ import annotations
