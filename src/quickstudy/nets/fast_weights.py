@@ -151,7 +151,8 @@ def _read(
         return jnp.pad(x, [(0, behind)] + [(0, 0)] * (x.ndim - 1)).reshape(num_chunks, CHUNK, *x.shape[1:])
 
     def body(state: tuple[Array, Array], chunk: Any) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        sums, counts, state = _read_chunk(*chunk[:3], state, chunk[3])
+        q, k, v, ages = chunk
+        sums, counts, state = _read_chunk(q, k, v, state, ages)
         return state, (sums, counts)
 
     going_on = jnp.concatenate([ages, ages[-1] + 1 + jnp.arange(behind)]).reshape(num_chunks, CHUNK)
