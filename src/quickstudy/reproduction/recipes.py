@@ -102,7 +102,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-mdps", "n50"): _taught(800, 64, 10),
     ("rl2-mdps", "n75"): _taught(800, 64, 10, 25),
     ("rl2-mdps", "n100"): _taught(800, 64, 10, 25),
-    ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 512, "num_updates": 1000}),
+    ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 256, "num_updates": 1000}),
     ("two-step", "choices100"): Recipe(outer={"discount": 1.0, "gae_lambda": 0.3}),
 }
 
