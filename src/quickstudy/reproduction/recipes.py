@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from quickstudy.curriculum import Curriculum
 from quickstudy.experiment import Experiment
 from quickstudy.imitation import Imitation
 from quickstudy.presets import preset
@@ -48,7 +47,7 @@ def _symmetric(**fields: Any) -> Recipe:
     return Recipe(names=("symmetric", "ppo"), outer=outer, fields={**SELDOM, **fields})
 
 
-def _taught(num_updates: int, num_tasks: int, *lengths: int, share: float = 0.9) -> Recipe:
+def _taught(num_updates: int, num_tasks: int) -> Recipe:
     """Tabular MDPs: the re-planning planner is imitated first."""
     agent = {
         "core": "fast-weights",
@@ -65,8 +64,7 @@ def _taught(num_updates: int, num_tasks: int, *lengths: int, share: float = 0.9)
         "normalise_values": True,
     }
     fields = {
-        "imitation": Imitation(teacher="bayes-planner", share=share),
-        "curriculum": Curriculum(lengths=lengths, latest=0.4),
+        "imitation": Imitation(teacher="bayes-planner", share=0.9),
         "num_updates": num_updates,
         "num_tasks": num_tasks,
         "num_validation_tasks": 512,
@@ -98,10 +96,10 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k10"): _symmetric(num_tasks=64, num_updates=600),
     ("rl2-bandits", "n500-k50"): _symmetric(num_tasks=32, num_updates=500),
     ("rl2-mdps", "n10"): _taught(1200, 128),
-    ("rl2-mdps", "n25"): _taught(800, 128, 10),
-    ("rl2-mdps", "n50"): _taught(800, 64, 10),
-    ("rl2-mdps", "n75"): _taught(800, 64, 10, 25),
-    ("rl2-mdps", "n100"): _taught(800, 64, 10, 25),
+    ("rl2-mdps", "n25"): _taught(700, 64),
+    ("rl2-mdps", "n50"): _taught(700, 32),
+    ("rl2-mdps", "n75"): _taught(700, 24),
+    ("rl2-mdps", "n100"): _taught(700, 16),
     ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 256, "num_updates": 1000}),
     ("two-step", "choices100"): Recipe(outer={"discount": 1.0, "gae_lambda": 0.3}),
 }
