@@ -1,14 +1,20 @@
 """Steps a second of every memory: in the step form, as in collection, and in the sequence form, as in updates.
 
-Each is given a batch of streams. `step` is a scan of the step form over the length, forward; `unroll` and
-`unroll_and_gradient` are the sequence form, without and with its gradient in all parameters.
+`step` is a scan of the step form over the length, forward; `unroll` and `unroll_and_gradient` are the sequence
+form, without and with its gradient in all parameters. They are given streams of `steps` steps together, so that
+what is measured is the same amount of work at every length; `one_stream_…` is given one stream alone.
 
     python benchmarks/cores.py [--lengths 16 64 256 1024 4096] [--steps 16384] [--cores gru lstm …]
+
+What the file holds of other cores stays. Writes benchmarks/results/cores.json, and from it the table and the
+picture in docs/cores.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -16,7 +22,8 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
-from machine import save
+from cores_page import write
+from machine import RESULTS, save
 
 from quickstudy.nets import cores
 from quickstudy.types import Array
@@ -66,6 +73,9 @@ def measure(name: cores.CoreName, length: int, num_steps: int, context: int, rep
         compiled = jax.jit(function)
         took = seconds(lambda compiled=compiled: compiled(core, xs), repeats)
         result[f"{form}_steps_per_second"] = round(num_streams * length / took)
+    compiled = jax.jit(jax.grad(sequence_form))
+    took = seconds(lambda: compiled(core, xs[:1]), repeats)
+    result["one_stream_unroll_and_gradient_steps_per_second"] = round(length / took)
     return result
 
 
@@ -78,15 +88,17 @@ def main() -> None:
     parser.add_argument(
         "--cores", nargs="+", default=get_args(cores.CoreName), choices=get_args(cores.CoreName)
     )
-    parser.add_argument("--name", default="cores", help="of the file in benchmarks/results")
     options = parser.parse_args()
-    results = []
+    sizes = {"in_size": IN_SIZE, "hidden_size": HIDDEN_SIZE, "context": options.context, "steps": options.steps}
+    path, load = RESULTS / "cores.json", os.getloadavg()[0]
+    results = json.loads(path.read_text())["results"] if path.exists() else []
     for name in options.cores:
+        results = [row for row in results if row["core"] != name]
         for length in options.lengths:
             results.append(measure(name, length, options.steps, options.context, options.repeats))
             print(results[-1], flush=True)
-    sizes = {"in_size": IN_SIZE, "hidden_size": HIDDEN_SIZE, "context": options.context}
-    print(save(options.name, {**sizes, "results": results}))
+        save("cores", {**sizes, "load_average_at_the_start": round(load, 2), "results": results})
+    print(write(json.loads(path.read_text())))
 
 
 if __name__ == "__main__":

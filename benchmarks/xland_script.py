@@ -38,7 +38,7 @@ orthogonal = nn.initializers.orthogonal
 class Sizes:
     """Both trainings' sizes and hyper-parameters: the script's, but for what must be smaller on a CPU."""
 
-    num_envs: int = 1024
+    num_envs: int = 256
     """8192 in the script."""
     num_episodes: int = 2
     """Of the longest, that an environment lives in a meta-update; 4096 steps in the script."""

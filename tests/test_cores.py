@@ -132,6 +132,24 @@ def test_scan_equals_plain_recurrence_in_float64():
             np.testing.assert_allclose(recurrence(factors, given), expected, atol=1e-14)
 
 
+def test_a_state_space_in_chunks_is_the_one_in_one_piece():
+    """Also where the last chunk is not full, and its gradient."""
+    core = StateSpace(IN, HIDDEN, 1, jax.random.key(12))
+    xs, reset = inputs(num_steps=7), jnp.arange(7) == 3
+
+    def loss(core, whole):
+        features = (
+            core._walk(core.init_state(), (xs, reset))[1]
+            if whole
+            else core.unroll(xs, core.init_state(), reset)
+        )
+        return (features**3).sum()
+
+    slope = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    for ours, whole in zip(*(jax.tree.leaves(slope(core, x)) for x in (False, True)), strict=True):
+        np.testing.assert_allclose(ours, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_the_recurrence_s_own_derivative_is_that_of_the_plain_scan():
     """Forward and backward, a second time too: trust regions and meta-gradients take derivatives of it."""
     with jax.enable_x64(True):

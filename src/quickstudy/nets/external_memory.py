@@ -4,7 +4,7 @@
     w^w = σ(α) w^r_{t-1} + (1 - σ(α)) [the head's least used slot]
     M   = (M_{t-1}, that slot emptied) + Σ_heads w^w kᵀ
     w^r = softmax_i(softplus(β) cos(k, M_i));   r = w^r M
-    w^u = 0.95 w^u_{t-1} + w^r + w^w, summed over heads;   features [h, r]
+    w^u = 0.95 w^u_{t-1} + w^r + w^w, summed over heads;   features LayerNorm([h, r])
 
 Source: Santoro et al. 2016 (arXiv 1605.06065), section 3; after the neural Turing machine of Graves et al.
 2014 (arXiv 1410.5401), whose key strength β it takes.
@@ -12,6 +12,7 @@ Differs from the paper:
 - The strength β; without it a softmax of cosines is nearly even over many slots.
 - Of n heads, head i writes to the i-th least used slot, where the paper lets each write to all n.
 - α is linear in h.
+- The features are normalised: what a slot holds, and so what is read, grows with each write to it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from quickstudy.nets import resets as resetting
-from quickstudy.nets.layers import Linear
+from quickstudy.nets.layers import LayerNorm, Linear
 from quickstudy.nets.lstm import LSTM, LSTMState
 from quickstudy.types import Array, Key
 
@@ -50,6 +51,7 @@ class ExternalMemory(eqx.Module):
 
     controller: LSTM
     interface: Linear
+    norm: LayerNorm
     num_heads: int = eqx.field(static=True)
     num_slots: int = eqx.field(static=True)
     width: int = eqx.field(static=True)
@@ -61,6 +63,8 @@ class ExternalMemory(eqx.Module):
         linear = Linear(hidden_size, num_heads * (self.width + 2), k_interface)
         bias = linear.bias.reshape(num_heads, -1).at[:, self.width].set(FIRST_STRENGTH).ravel()
         self.interface = eqx.tree_at(lambda x: x.bias, linear, bias)
+        # Longer features make a loud first critic, and a policy that is sure before it has learned.
+        self.norm = LayerNorm(self.feature_size, self.feature_size**-0.5)
 
     @property
     def feature_size(self) -> int:
@@ -90,7 +94,8 @@ class ExternalMemory(eqx.Module):
         read_weights = jax.nn.softmax(jax.nn.softplus(strength)[:, None] * _cosines(key, memory))
         read = (read_weights @ memory).ravel()
         usage = USAGE_DECAY * state.usage + (read_weights + write_weights).sum(0)
-        return jnp.concatenate([hidden, read]), Slots(controller, memory, usage, read_weights, read)
+        features = self.norm(jnp.concatenate([hidden, read]))
+        return features, Slots(controller, memory, usage, read_weights, read)
 
     def unroll(self, xs: Array, state: Slots, resets: Array | None = None) -> Array:
         """xs [T, in] -> features [T, F]: a scan, for what is written depends on what was read."""

@@ -7,7 +7,7 @@ The forget gate's bias begins at log(M - 1), for a cell that keeps its content f
 1000, spaced evenly in log M. With a bias of 1, after 100 steps 10^-14 is left of a cell's gradient.
 
 Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000, and its bias after Tallec and
-Ollivier 2018 (arXiv 1804.11188), section 2. The products with x stand outside the scan.
+Ollivier 2018 (arXiv 1804.11188), section 2. The products with x stand where those of the GRU do.
 Differs from the papers: Tallec and Ollivier draw M at random, and close the input gates of long memories.
 """
 
@@ -61,6 +61,8 @@ class LSTM(eqx.Module):
 
     def unroll(self, xs: Array, state: LSTMState, resets: Array | None = None) -> Array:
         """xs [T, in] -> h_1 … h_T [T, hidden]"""
+        if jax.default_backend() == "cpu":
+            return resetting.scan(self.step, xs, state, self.init_state(), resets)
         from_inputs = xs @ self.w_input + self.bias
         return resetting.scan(self._step, from_inputs, state, self.init_state(), resets)
 

@@ -6,7 +6,8 @@
 
 Source: Cho et al. 2014 (arXiv 1406.1078), in the form with r after the product, which cuDNN uses:
 all products with h are then one matrix product. The sequence form takes the products with x out of
-the scan, one matrix product for all steps.
+the scan, one matrix product for all steps, but on a CPU: there it is dearer to write and read them
+all than to make them where they are needed.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class GRU(eqx.Module):
 
     def unroll(self, xs: Array, state: Array, resets: Array | None = None) -> Array:
         """xs [T, in] -> h_1 … h_T [T, hidden]"""
+        if jax.default_backend() == "cpu":
+            return resetting.scan(self.step, xs, state, self.init_state(), resets)
         from_inputs = xs @ self.w_input + self.bias
         return resetting.scan(self._step, from_inputs, state, self.init_state(), resets)
 

@@ -5,9 +5,10 @@
     λ = exp(-exp(ν) + i exp(θ)),  γ = √(1 - |λ|²)
 
 A linear recurrence is a product of the pairs (λ, γ B u), which is associative: an accelerator takes all steps
-in log T passes. A CPU goes through them one by one, in a loop of products of numbers alone, several times as
-fast; all that multiplies by a matrix stands outside the loop. A reset at t puts 0 in the place of λ: since the
-initial z is 0, z_t is then what it would be at the start.
+in log T passes. A CPU goes through them one by one, several times as fast, and takes a long sequence in chunks
+that its caches hold. Of these it keeps the states between them alone, and makes the rest again for the
+gradient: its memory is what it would wait for. A reset at t puts 0 in the place of λ: since the initial z is 0,
+z_t is then what it would be at the start.
 
 Source: the layer is that of Orvieto et al. 2023 (arXiv 2303.06349), the block with its gate that of Smith et
 al. 2022 (S5, arXiv 2208.04933); resets for RL by Lu et al. 2023 (arXiv 2303.03982).
@@ -29,6 +30,8 @@ from quickstudy.nets.layers import LayerNorm, Linear
 from quickstudy.types import Array, Key
 
 MIN_RADIUS, MAX_RADIUS, MAX_PHASE = 0.5, 0.999, math.pi / 10
+# Long sequences come few at a time: a chunk then holds about as much at all lengths; measured, docs/cores.md.
+MOST_CHUNKS, SHORTEST_CHUNK, LONGEST_CHUNK = 64, 2, 64
 
 
 class StateSpaceBlock(eqx.Module):
@@ -70,14 +73,15 @@ class StateSpaceBlock(eqx.Module):
         z = self._eigenvalues() * z + self._inputs(u)
         return self._outputs(x, u, z), z
 
-    def unroll(self, xs: Array, z: Array, resets: Array | None) -> Array:
+    def unroll(self, xs: Array, z: Array, resets: Array | None) -> tuple[Array, Array]:
+        """-> (x' [T, hidden], z after the last step)"""
         us = self.norm(xs)
         factors = jnp.broadcast_to(self._eigenvalues(), us.shape)
         if resets is not None:
             factors = jnp.where(resets[:, None], 0.0, factors)
         inputs = self._inputs(us)
-        inputs = inputs.at[0].add(factors[0] * z)
-        return self._outputs(xs, us, linear_recurrence(factors, inputs))
+        zs = linear_recurrence(factors, inputs.at[0].add(factors[0] * z))
+        return self._outputs(xs, us, zs), zs[-1]
 
     def _eigenvalues(self) -> Array:
         phase = jnp.exp(self.log_phase)
@@ -125,10 +129,27 @@ class StateSpace(eqx.Module):
 
     def unroll(self, xs: Array, state: Array, resets: Array | None = None) -> Array:
         """xs [T, in] -> features [T, hidden]"""
+        if jax.default_backend() != "cpu":
+            return self._walk(state, (xs, resets))[1]
+        num_steps = len(xs)
+        size = min(max(SHORTEST_CHUNK, num_steps // MOST_CHUNKS), LONGEST_CHUNK)
+
+        def cut(x: Array) -> Array:
+            x = jnp.pad(x, [(0, -num_steps % size)] + [(0, 0)] * (x.ndim - 1))
+            return x.reshape(-1, size, *x.shape[1:])
+
+        walk = jax.checkpoint(lambda state, given: self._walk(state, given))
+        features = jax.lax.scan(walk, state, jax.tree.map(cut, (xs, resets)))[1]
+        return features.reshape(-1, self.feature_size)[:num_steps]
+
+    def _walk(self, state: Array, given: tuple[Array, Array | None]) -> tuple[Array, Array]:
+        """All steps at once; -> (state, features [T, hidden])"""
+        (xs, resets), after = given, []
         xs = self.embed(xs)
         for block, z in zip(self.blocks, state, strict=True):
-            xs = block.unroll(xs, z, resets)
-        return self.norm(xs)
+            xs, z = block.unroll(xs, z, resets)
+            after.append(z)
+        return jnp.stack(after), self.norm(xs)
 
 
 @jax.custom_jvp

@@ -79,8 +79,9 @@ SELDOM: dict[str, Any] = {"log_every": 10, "evaluate_every": 100, "num_validatio
 CAREFUL: dict[str, Any] = {
     "learning_rate": 3e-3,
     "discount": 1.0,
-    "gae_lambda": 0.9,
-    "entropy_coefficient": 0.03,
+    # The best first route is known by what the second episode earns.
+    "gae_lambda": 0.97,
+    "entropy_coefficient": 0.1,
     "final_entropy_coefficient": 0.0,
     "normalise_values": True,
 }
