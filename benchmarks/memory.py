@@ -5,7 +5,7 @@
 
 Trained from a seed that no setting was chosen by, measured on 20,000 held-out tasks.
 
-    python benchmarks/memory.py [--parts t-maze bandit] [--cores gru lstm …] [--seed 1]
+    python benchmarks/memory.py [--parts t-maze bandit] [--cores gru lstm …] [--seed 2]
 
 What the file holds of other parts and cores stays.
 
@@ -16,6 +16,7 @@ settings keep it in the balance log(p_walk / p_turn) = A / c, of the gain A and 
 - A discount of 0.5, for every reward here is earned by the step before it: A is the same along the corridor.
 - A training penalty of L, 1 for each late step, so that gradients are of a size that Adam sees at any length.
   What is measured is the maze as it is, with a penalty of 1.
+With fewer tasks an update, 128, or a final coefficient of 0.02, one seed in two never tried the turn.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Settings:
 
     maze_length: int = 100
     maze_updates: int = 300
+    maze_tasks: int = 384
     maze_rate: float = 3e-3
     bandit_updates: int = 1000
     bandit_rate: float = 3e-3
@@ -82,7 +84,7 @@ def t_maze(core: CoreName, seed: int) -> Experiment:
         num_minibatches=2,
         discount=0.5,
         entropy_coefficient=0.3,
-        final_entropy_coefficient=0.02,
+        final_entropy_coefficient=0.08,
         normalise_advantages=False,
     )
     return Experiment(
@@ -90,7 +92,7 @@ def t_maze(core: CoreName, seed: int) -> Experiment:
         env=TMaze(memory_length=settings.maze_length, penalty=settings.maze_length),
         outer=outer,
         trial=TrialShape(num_episodes=1),
-        num_tasks=128,
+        num_tasks=settings.maze_tasks,
         num_updates=settings.maze_updates,
         seed=seed,
     )
@@ -155,7 +157,7 @@ def main() -> None:
     names = get_args(CoreName)
     parser.add_argument("--parts", nargs="+", default=["t-maze", "bandit"], choices=["t-maze", "bandit"])
     parser.add_argument("--cores", nargs="+", default=names, choices=names)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2, help="settings were chosen by 0 and 1")
     options = parser.parse_args()
     use_compilation_cache()
     path = RESULTS / "memory.json"

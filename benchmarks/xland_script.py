@@ -45,7 +45,7 @@ class Sizes:
     steps_per_update: int = 27
     """32 in the script, which does not divide the steps of an episode."""
     num_minibatches: int = 2
-    """16 in the script, of 8192 environments: of about as many steps each."""
+    """16 in the script, of 8192 environments."""
     hidden_size: int = 64
     """1024 in the script."""
     head_size: int = 64

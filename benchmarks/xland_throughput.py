@@ -12,6 +12,9 @@ script's own, of 8192 environments, has 16,384.
 
     python benchmarks/xland_throughput.py [--updates 12] [--seeds 0 1 2] [--envs 256]
 
+On a CPU the difference is that of the convolutions: the script's are slow there, and with them written as
+products of a matrix, as ours are, it was measured at 59,000 steps a second where it has 7,400.
+
 Differs from `quickstudy train rl2 xland`: the network is the script's, convolutions, an embedded action and two
 heads of a hidden layer; and a life is a number of steps, as in the script, not of episodes.
 """

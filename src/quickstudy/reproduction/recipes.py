@@ -81,7 +81,7 @@ CAREFUL: dict[str, Any] = {
     "discount": 1.0,
     # The best first route is known by what the second episode earns.
     "gae_lambda": 0.97,
-    "entropy_coefficient": 0.1,
+    "entropy_coefficient": 0.2,
     "final_entropy_coefficient": 0.0,
     "normalise_values": True,
 }
