@@ -1,7 +1,7 @@
-"""Whether every memory learns what needs one: the t-maze over a long corridor, and the bandit of ten arms.
+"""Whether every memory learns what needs one: the t-maze over a long corridor, and the bandit of ten pulls.
 
     t-maze    one episode; the cue of the first step tells the turn at the end, 100 or 500 steps later
-    bandit    ten arms, five pulls, where the exact optimum is 6.614
+    bandit    five arms, ten pulls: n=10, k=5 in the literature
 
 Trained from a seed that no setting was chosen by, measured on 20,000 held-out tasks.
 
@@ -103,9 +103,9 @@ def bandit(core: CoreName, seed: int) -> Experiment:
     return dataclasses.replace(
         tuned,
         agent=RL2(core=core, **settings.agent),
-        env=Bandit(num_arms=10),
+        env=Bandit(num_arms=5),
         outer=dataclasses.replace(tuned.outer, learning_rate=settings.bandit_rate),
-        trial=TrialShape(num_episodes=5),
+        trial=TrialShape(num_episodes=10),
         num_tasks=settings.bandit_tasks,
         num_updates=settings.bandit_updates,
         seed=seed,

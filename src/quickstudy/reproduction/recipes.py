@@ -78,10 +78,12 @@ def _taught(num_updates: int, num_tasks: int) -> Recipe:
 SELDOM: dict[str, Any] = {"log_every": 10, "evaluate_every": 100, "num_validation_tasks": 1000}
 CAREFUL: dict[str, Any] = {
     "learning_rate": 3e-3,
+    # Not to 0: when the entropy is worth nothing any more, the policy has yet to become sure.
+    "final_learning_rate": 1e-3,
     "discount": 1.0,
     # The best first route is known by what the second episode earns.
     "gae_lambda": 0.97,
-    "entropy_coefficient": 0.2,
+    "entropy_coefficient": 0.15,
     "final_entropy_coefficient": 0.0,
     "normalise_values": True,
 }
@@ -97,7 +99,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k10"): _symmetric(num_tasks=64, num_updates=600),
     ("rl2-bandits", "n500-k50"): _symmetric(num_tasks=32, num_updates=500),
     ("rl2-mdps", "n10"): _taught(1200, 128),
-    ("rl2-mdps", "n25"): _taught(700, 64),
+    ("rl2-mdps", "n25"): _taught(1200, 64),
     ("rl2-mdps", "n50"): _taught(700, 32),
     ("rl2-mdps", "n75"): _taught(700, 24),
     ("rl2-mdps", "n100"): _taught(700, 16),
