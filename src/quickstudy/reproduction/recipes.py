@@ -104,7 +104,16 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-mdps", "n75"): _taught(700, 24),
     ("rl2-mdps", "n100"): _taught(700, 16),
     ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 256, "num_updates": 1000}),
-    ("two-step", "choices100"): Recipe(outer={"discount": 1.0, "gae_lambda": 0.3}),
+    ("two-step", "choices100"): Recipe(
+        outer={
+            "learning_rate": 3e-3,
+            "discount": 0.9,
+            "gae_lambda": 0.95,
+            "entropy_coefficient": 0.02,
+            "final_entropy_coefficient": 0.0,
+        },
+        fields={"num_tasks": 128, "num_updates": 300},
+    ),
 }
 
 
