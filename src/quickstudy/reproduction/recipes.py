@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from quickstudy.curriculum import Curriculum
 from quickstudy.experiment import Experiment
 from quickstudy.imitation import Imitation
 from quickstudy.presets import preset
@@ -47,7 +48,7 @@ def _symmetric(**fields: Any) -> Recipe:
     return Recipe(names=("symmetric", "ppo"), outer=outer, fields={**SELDOM, **fields})
 
 
-def _taught(num_updates: int, num_tasks: int) -> Recipe:
+def _taught(num_updates: int, num_tasks: int, *lengths: int) -> Recipe:
     """Tabular MDPs: the re-planning planner is imitated first."""
     agent = {
         "core": "fast-weights",
@@ -65,12 +66,13 @@ def _taught(num_updates: int, num_tasks: int) -> Recipe:
     }
     fields = {
         "imitation": Imitation(teacher="bayes-planner", share=0.9),
+        "curriculum": Curriculum(lengths=lengths, latest=0.7),
         "num_updates": num_updates,
         "num_tasks": num_tasks,
         "num_validation_tasks": 512,
         "num_test_tasks": OWN_PROCESSES,
         "log_every": 10,
-        "evaluate_every": 100,
+        "evaluate_every": 25,
     }
     return Recipe(agent=agent, outer=outer, fields=fields)
 
@@ -99,10 +101,11 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k10"): _symmetric(num_tasks=64, num_updates=600),
     ("rl2-bandits", "n500-k50"): _symmetric(num_tasks=32, num_updates=500),
     ("rl2-mdps", "n10"): _taught(1200, 128),
-    ("rl2-mdps", "n25"): _taught(1200, 64),
-    ("rl2-mdps", "n50"): _taught(700, 32),
-    ("rl2-mdps", "n75"): _taught(700, 24),
-    ("rl2-mdps", "n100"): _taught(700, 16),
+    # What is to be found in the memory is found sooner in short trials, each update with as many tasks.
+    ("rl2-mdps", "n25"): _taught(600, 128, 10),
+    ("rl2-mdps", "n50"): _taught(450, 128, 10),
+    ("rl2-mdps", "n75"): _taught(400, 128, 10),
+    ("rl2-mdps", "n100"): _taught(350, 128, 10),
     ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 256, "num_updates": 1000}),
     ("two-step", "choices100"): Recipe(
         outer={
