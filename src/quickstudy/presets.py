@@ -38,6 +38,20 @@ PRESETS: dict[tuple[str, str], Preset] = {
         },
         fields={"num_tasks": 1024, "num_updates": 1000, "num_test_tasks": 10_000},
     ),
+    ("symmetric", "bandit"): Preset(
+        outer="ppo",
+        summary="Bernoulli bandits of any number of arms and up to some hundred pulls, within a percent of the limit",
+        outer_fields={
+            "learning_rate": 5e-3,
+            "discount": 1.0,
+            "gae_lambda": 0.6,
+            "num_epochs": 1,
+            "entropy_coefficient": 0.05,
+            "final_entropy_coefficient": 0.0,
+            "normalise_values": True,
+        },
+        fields={"num_tasks": 512, "num_updates": 300, "num_test_tasks": 10_000},
+    ),
 }
 
 

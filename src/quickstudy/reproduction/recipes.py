@@ -36,16 +36,7 @@ OWN_PROCESSES = 64
 
 def _symmetric(**fields: Any) -> Recipe:
     """Bandits of many pulls: with a memory of each arm, and nothing but reinforcement."""
-    outer = {
-        "learning_rate": 5e-3,
-        "discount": 1.0,
-        "gae_lambda": 0.6,
-        "num_epochs": 1,
-        "entropy_coefficient": 0.05,
-        "final_entropy_coefficient": 0.0,
-        "normalise_values": True,
-    }
-    return Recipe(names=("symmetric", "ppo"), outer=outer, fields={**SELDOM, **fields})
+    return Recipe(names=("symmetric", None), fields={**SELDOM, **fields})
 
 
 def _taught(num_updates: int, num_tasks: int, *lengths: int) -> Recipe:
