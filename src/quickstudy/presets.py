@@ -40,7 +40,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("symmetric", "bandit"): Preset(
         outer="ppo",
-        summary="Bernoulli bandits of any number of arms and up to some hundred pulls, within a percent of the limit",
+        summary="Bernoulli bandits of many arms or pulls, within a percent of the limit",
         outer_fields={
             "learning_rate": 5e-3,
             "discount": 1.0,
