@@ -35,8 +35,14 @@ OWN_PROCESSES = 64
 
 
 def _symmetric(**fields: Any) -> Recipe:
-    """Bandits of many pulls: with a memory of each arm, and nothing but reinforcement."""
+    """Bandits of many arms: a memory of each arm, and nothing but reinforcement."""
     return Recipe(names=("symmetric", None), fields={**SELDOM, **fields})
+
+
+def _shown(num_updates: int, num_tasks: int) -> Recipe:
+    """Bandits of many pulls: a memory of each arm, which learns from the Gittins index alone."""
+    imitation = Imitation(teacher="gittins", share=1.0, learning_rate=5e-3)
+    return _symmetric(imitation=imitation, num_updates=num_updates, num_tasks=num_tasks)
 
 
 def _taught(num_updates: int, num_tasks: int, *lengths: int) -> Recipe:
@@ -85,12 +91,12 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n10-k5"): Recipe(),
     ("rl2-bandits", "n10-k10"): Recipe(),
     ("rl2-bandits", "n10-k50"): _symmetric(num_tasks=512, num_updates=300),
-    ("rl2-bandits", "n100-k5"): _symmetric(num_tasks=512, num_updates=1000),
-    ("rl2-bandits", "n100-k10"): _symmetric(num_tasks=256, num_updates=1000),
+    ("rl2-bandits", "n100-k5"): _shown(400, 128),
+    ("rl2-bandits", "n100-k10"): _shown(400, 128),
     ("rl2-bandits", "n100-k50"): _symmetric(num_tasks=128, num_updates=300),
-    ("rl2-bandits", "n500-k5"): _symmetric(num_tasks=128, num_updates=600),
-    ("rl2-bandits", "n500-k10"): _symmetric(num_tasks=64, num_updates=600),
-    ("rl2-bandits", "n500-k50"): _symmetric(num_tasks=32, num_updates=500),
+    ("rl2-bandits", "n500-k5"): _shown(300, 32),
+    ("rl2-bandits", "n500-k10"): _shown(300, 32),
+    ("rl2-bandits", "n500-k50"): _shown(250, 32),
     ("rl2-mdps", "n10"): _taught(1200, 128),
     # What is to be found in the memory is found sooner in short trials, each update with as many tasks.
     ("rl2-mdps", "n25"): _taught(600, 128, 10),
