@@ -19,7 +19,7 @@ from quickstudy.reproduction.gathering import gathered
 from quickstudy.reproduction.measuring import reference_agents
 from quickstudy.reproduction.published import Cell, Limit, Study
 from quickstudy.reproduction.recipes import RECIPES, Recipe, recipe
-from quickstudy.reproduction.rows import method_rows, verdict
+from quickstudy.reproduction.rows import method_rows, trained_by, verdict
 from quickstudy.reproduction.run import chosen_cells
 from quickstudy.types import TrialShape
 from tests.runs import assert_same_arrays, final_arrays
@@ -200,6 +200,20 @@ def test_result_and_files(done):
     assert result["protocol"]["command"] == "quickstudy reproduce tiny --cells c4 --seeds 2 --num-test-tasks 64"
     for seed in (0, 1):
         assert (directory / "c4" / f"seed{seed}" / "report.html").is_file()
+
+
+def test_a_start_by_imitation_is_said():
+    experiment = {
+        "agent": {"type": "rl2", "core": "gru"},
+        "outer": {"type": "ppo"},
+        "imitation": {"teacher": None},
+    }
+    entry = {"cell": "n10", "experiment": experiment}
+    assert trained_by(entry) == "n10, ours: rl2 with the core gru, by ppo"
+    experiment["imitation"] = {"teacher": "gittins", "share": 0.9}
+    assert trained_by(entry).endswith(", which imitated gittins for the first 90% of the updates")
+    experiment["imitation"] = {"teacher": "gittins", "share": 1.0}
+    assert trained_by(entry).endswith(", which imitated gittins for all the updates")
 
 
 def test_page(done):

@@ -19,6 +19,7 @@ from quickstudy.reproduction.rows import (
     optimality_words,
     share_words,
     summary_row,
+    trained_by,
     training_rows,
     verdict,
 )
@@ -38,6 +39,7 @@ def page(result: Mapping[str, Any]) -> str:
         element("p", verdict(result), class_="verdict"),
         element("p", f"{result['source']}. {result['setting']}.", class_="trained"),
         element("div", _summary(cells), class_="card"),
+        element("ul", *(element("li", trained_by(entry)) for entry in cells)),
         section("Cell by cell", element("div", *map(cell_figure, cells), class_="pair ragged")),
         *(_optimality(entry) for entry in cells if "optimality" in entry),
         *(_signatures(entry) for entry in cells if "signatures" in entry),

@@ -66,6 +66,18 @@ def ours_words(entry: Mapping[str, Any]) -> str:
     return f"{number(mean, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
+def trained_by(entry: Mapping[str, Any]) -> str:
+    """How ours was trained: a start by imitation is said wherever its figures are."""
+    experiment = entry["experiment"]
+    agent, outer, imitation = experiment["agent"], experiment["outer"], experiment["imitation"]
+    core = f" with the core {agent['core']}" if "core" in agent else ""
+    first = ""
+    if imitation["teacher"] is not None:
+        share = f"the first {imitation['share']:.0%} of" if imitation["share"] < 1 else "all"
+        first = f", which imitated {imitation['teacher']} for {share} the updates"
+    return f"{entry['cell']}, ours: {agent['type']}{core}, by {outer['type']}{first}"
+
+
 def summary_row(entry: Mapping[str, Any]) -> list[str]:
     """The cells of `SUMMARY`."""
     best = best_published(entry)

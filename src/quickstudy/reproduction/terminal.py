@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quickstudy.reporting.estimates import finite, number
-from quickstudy.reproduction.rows import METHODS, SUMMARY, method_rows, summary_row, verdict
+from quickstudy.reproduction.rows import METHODS, SUMMARY, method_rows, summary_row, trained_by, verdict
 from quickstudy.reproduction.signature import EFFECTS, KINDS
 
 WIDTH = 120
@@ -25,6 +25,7 @@ def print_result(result: Mapping[str, Any]) -> None:
     for entry in result["cells"]:
         console.print(f"\n{entry['cell']}: {entry['setting']}", style="bold", highlight=False)
         console.print(_table(METHODS, method_rows(entry)))
+        console.print(trained_by(entry), highlight=False)
         for who, told in entry.get("signatures", {}).items():
             console.print(f"{who}: {_signature(told)}", highlight=False)
     console.print()
