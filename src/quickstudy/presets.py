@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from quickstudy.experiment import Experiment, build
+from quickstudy.imitation import Imitation
 from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
 
@@ -51,6 +52,70 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "normalise_values": True,
         },
         fields={"num_tasks": 512, "num_updates": 300, "num_test_tasks": 10_000},
+    ),
+    ("rl2", "tabular-mdp"): Preset(
+        outer="ppo",
+        summary="ten episodes; a memory of fast weights, which imitates the re-planning planner at first",
+        agent_fields={"core": "fast-weights", "num_layers": 2, "num_heads": 8, "feed_trial_time": True},
+        outer_fields={
+            "learning_rate": 2e-4,
+            "discount": 1.0,
+            "gae_lambda": 0.9,
+            "num_epochs": 1,
+            "entropy_coefficient": 0.0,
+            "normalise_values": True,
+        },
+        fields={
+            "imitation": Imitation(teacher="bayes-planner", share=0.9),
+            "num_tasks": 128,
+            "num_updates": 1200,
+            "evaluate_every": 100,
+            "num_validation_tasks": 512,
+        },
+    ),
+    ("rl2", "grid-navigation"): Preset(
+        outer="ppo",
+        summary="four episodes, as in VariBAD, near the exact optimum in two minutes",
+        outer_fields={
+            "learning_rate": 3e-3,
+            # Not to 0: when the entropy is worth nothing any more, the policy has yet to become sure.
+            "final_learning_rate": 1e-3,
+            "discount": 1.0,
+            # The best first route is known by what the second episode earns.
+            "gae_lambda": 0.97,
+            "entropy_coefficient": 0.15,
+            "final_entropy_coefficient": 0.0,
+            "normalise_values": True,
+        },
+        trial_fields={"num_episodes": 4},
+        fields={"num_tasks": 256, "num_updates": 1000},
+    ),
+    ("rl2", "two-step"): Preset(
+        outer="ppo",
+        summary="one block of a hundred choices, near the exact optimum in a minute",
+        outer_fields={
+            "learning_rate": 3e-3,
+            "discount": 0.9,
+            "gae_lambda": 0.95,
+            "entropy_coefficient": 0.02,
+            "final_entropy_coefficient": 0.0,
+        },
+        trial_fields={"num_episodes": 1},
+        fields={"num_tasks": 128, "num_updates": 300},
+    ),
+    ("rl2", "t-maze"): Preset(
+        outer="ppo",
+        summary="one episode; learns to turn by a cue of a hundred steps before",
+        outer_fields={
+            "learning_rate": 3e-3,
+            "discount": 1.0,
+            # Who is sure of walking never tries to turn: see `benchmarks/memory.py`.
+            "entropy_coefficient": 0.5,
+            "final_entropy_coefficient": 0.005,
+            "normalise_values": True,
+        },
+        trial_fields={"num_episodes": 1},
+        fields={"num_tasks": 256, "num_updates": 300},
     ),
 }
 

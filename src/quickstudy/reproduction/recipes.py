@@ -45,47 +45,17 @@ def _shown(num_updates: int, num_tasks: int) -> Recipe:
     return _symmetric(imitation=imitation, num_updates=num_updates, num_tasks=num_tasks)
 
 
-def _taught(num_updates: int, num_tasks: int, *lengths: int) -> Recipe:
-    """Tabular MDPs: the re-planning planner is imitated first."""
-    agent = {
-        "core": "fast-weights",
-        "num_layers": 2,
-        "num_heads": 8,
-        "feed_trial_time": True,
-    }
-    outer = {
-        "learning_rate": 2e-4,
-        "discount": 1.0,
-        "gae_lambda": 0.9,
-        "num_epochs": 1,
-        "entropy_coefficient": 0.0,
-        "normalise_values": True,
-    }
-    fields = {
-        "imitation": Imitation(teacher="bayes-planner", share=0.9),
-        "curriculum": Curriculum(lengths=lengths, latest=0.7),
-        "num_updates": num_updates,
-        "num_tasks": num_tasks,
-        "num_validation_tasks": 512,
-        "num_test_tasks": OWN_PROCESSES,
-        "log_every": 10,
-        "evaluate_every": 25,
-    }
-    return Recipe(agent=agent, outer=outer, fields=fields)
+def _taught(**fields: Any) -> Recipe:
+    """Tabular MDPs: the preset, in which the re-planning planner is imitated first."""
+    return Recipe(fields={**SELDOM, "num_validation_tasks": 512, "num_test_tasks": OWN_PROCESSES, **fields})
+
+
+def _taught_shortly(num_updates: int) -> Recipe:
+    """What is to be found in the memory is found sooner in short trials, each update with as many tasks."""
+    return _taught(curriculum=Curriculum(lengths=(10,), latest=0.7), num_updates=num_updates, evaluate_every=25)
 
 
 SELDOM: dict[str, Any] = {"log_every": 10, "evaluate_every": 100, "num_validation_tasks": 1000}
-CAREFUL: dict[str, Any] = {
-    "learning_rate": 3e-3,
-    # Not to 0: when the entropy is worth nothing any more, the policy has yet to become sure.
-    "final_learning_rate": 1e-3,
-    "discount": 1.0,
-    # The best first route is known by what the second episode earns.
-    "gae_lambda": 0.97,
-    "entropy_coefficient": 0.15,
-    "final_entropy_coefficient": 0.0,
-    "normalise_values": True,
-}
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n10-k5"): Recipe(),
@@ -97,23 +67,13 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k5"): _shown(300, 32),
     ("rl2-bandits", "n500-k10"): _shown(300, 32),
     ("rl2-bandits", "n500-k50"): _shown(250, 32),
-    ("rl2-mdps", "n10"): _taught(1200, 128),
-    # What is to be found in the memory is found sooner in short trials, each update with as many tasks.
-    ("rl2-mdps", "n25"): _taught(600, 128, 10),
-    ("rl2-mdps", "n50"): _taught(450, 128, 10),
-    ("rl2-mdps", "n75"): _taught(400, 128, 10),
-    ("rl2-mdps", "n100"): _taught(350, 128, 10),
-    ("varibad-grid", "episodes4"): Recipe(outer=CAREFUL, fields={"num_tasks": 256, "num_updates": 1000}),
-    ("two-step", "choices100"): Recipe(
-        outer={
-            "learning_rate": 3e-3,
-            "discount": 0.9,
-            "gae_lambda": 0.95,
-            "entropy_coefficient": 0.02,
-            "final_entropy_coefficient": 0.0,
-        },
-        fields={"num_tasks": 128, "num_updates": 300},
-    ),
+    ("rl2-mdps", "n10"): _taught(),
+    ("rl2-mdps", "n25"): _taught_shortly(600),
+    ("rl2-mdps", "n50"): _taught_shortly(450),
+    ("rl2-mdps", "n75"): _taught_shortly(400),
+    ("rl2-mdps", "n100"): _taught_shortly(350),
+    ("varibad-grid", "episodes4"): Recipe(),
+    ("two-step", "choices100"): Recipe(),
 }
 
 
