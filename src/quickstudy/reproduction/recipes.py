@@ -63,7 +63,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n10-k50"): _symmetric(num_tasks=512, num_updates=300),
     ("rl2-bandits", "n100-k5"): _shown(400, 128),
     ("rl2-bandits", "n100-k10"): _shown(400, 128),
-    ("rl2-bandits", "n100-k50"): _symmetric(num_tasks=128, num_updates=300),
+    ("rl2-bandits", "n100-k50"): _shown(200, 64),
     ("rl2-bandits", "n500-k5"): _shown(300, 32),
     ("rl2-bandits", "n500-k10"): _shown(300, 32),
     ("rl2-bandits", "n500-k50"): _shown(250, 32),
