@@ -151,7 +151,7 @@ def main() -> None:
     names = get_args(CoreName)
     parser.add_argument("--parts", nargs="+", default=["t-maze", "bandit"], choices=["t-maze", "bandit"])
     parser.add_argument("--cores", nargs="+", default=names, choices=names)
-    parser.add_argument("--seed", type=int, default=2, help="settings were chosen by 0 and 1")
+    parser.add_argument("--seed", type=int, default=2, help="settings were chosen by 0, 1 and 10")
     options = parser.parse_args()
     use_compilation_cache()
     path = RESULTS / "memory.json"

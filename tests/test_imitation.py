@@ -111,6 +111,8 @@ def test_normalised_values_are_deviations_from_the_mean_return():
 def test_wrong_settings_are_named(capsys):
     with pytest.raises(InputError, match=r"imitation\.teacher: got 'rl2'; expected an agent that needs no"):
         Imitation("rl2")
+    with pytest.raises(InputError, match=r"imitation\.teacher"):
+        Imitation("somebody_s.py:Teacher")
     with pytest.raises(InputError, match="tries out many agents"):
         _ = dataclasses.replace(experiment(Imitation("greedy")), outer=Evolution()).loop
     assert main(["train", "rl2", "bandit", "--imitation.teacher", "nobody"]) == 2

@@ -39,7 +39,7 @@ class TilesProbe(DiscreteProbe):
 
 CASES = {
     "lstm in layers": (
-        RL2(core="lstm", num_layers=2, feed_trial_time=True, feed_episode_time=True),
+        RL2(core="lstm", num_layers=2, feed_previous=True, feed_trial_time=True, feed_episode_time=True),
         DiscreteProbe(),
     ),
     "state-space that is reset": (RL2(core="state-space", reset="episode"), ContinuousProbe()),

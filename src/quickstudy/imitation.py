@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from quickstudy.errors import InputError, require, wrong
+from quickstudy.errors import InputError, require, unknown, wrong
 from quickstudy.outer.adam import clipped_adam, descend
 from quickstudy.outer.advantages import Batch, judge
 from quickstudy.outer.schedules import decayed
-from quickstudy.registry import resolve
+from quickstudy.registry import REGISTRIES, resolve
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials, TrialShape
 
@@ -46,6 +46,7 @@ class Imitation:
     num_minibatches: int = 4
     """Minibatches, of tasks, in which an update goes over its trials once."""
     value_coefficient: float = 0.5
+    """Of the critic's loss beside the divergence."""
     max_grad_norm: float = 0.5
     """The gradient's global norm is clipped to this."""
 
@@ -58,7 +59,12 @@ class Imitation:
             value_coefficient=(self.value_coefficient >= 0, "0 or more"),
             max_grad_norm=(self.max_grad_norm > 0, "above 0"),
         )
-        if self.teacher is not None and getattr(resolve("agent", self.teacher), "meta_learned", True):
+        if self.teacher is None:
+            return
+        # By its registry name alone: an experiment.json that somebody else made must not make us import a file.
+        if self.teacher not in REGISTRIES["agent"]:
+            raise unknown("imitation.teacher", self.teacher, REGISTRIES["agent"])
+        if getattr(resolve("agent", self.teacher), "meta_learned", True):
             raise wrong("imitation.teacher", self.teacher, "an agent that needs no training, or None")
 
 
