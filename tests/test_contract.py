@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from quickstudy import keys, registry
+from quickstudy.agents.inner_loop import InnerLoop
 from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment
 from quickstudy.outer.ppo import PPO
@@ -22,8 +23,13 @@ TRIALS = {"memory": TrialShape(0, 1, 3), "adapting": TrialShape(2, 2, 2)}
 ENVS = {"discrete": DiscreteProbe(), "continuous": ContinuousProbe()}
 AGENTS = {name: registry.resolve("agent", name)() for name in registry.REGISTRIES["agent"]}
 AGENTS["adapting-probe"] = AdaptingProbe()
-META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
 OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIES["outer"]}
+# Agents that learn by gradients remember nothing within a phase, and some of what they are made of only serves
+# to adapt; tests/test_gradient_agents.py has more of them. A finite difference must not meet a kink, as relu has.
+GRADIENT = {name for name, agent in AGENTS.items() if isinstance(agent, InnerLoop)}
+for name in GRADIENT:
+    AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8), activation="tanh")
+META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
 # Learners of arms know discrete actions only, those of tables discrete observations too, others one family.
 ARMS = "thompson optimistic-thompson ucb1 epsilon-greedy greedy gittins gaussian-thompson gaussian-ucb".split()
 TABLES = "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner".split()
@@ -35,11 +41,17 @@ REFUSED = {
 }
 PAIRS = [(a, e) for a in AGENTS for e in ENVS if (a, e) not in REFUSED]
 LEARNED_PAIRS = [(a, e) for a, e in PAIRS if a in META_LEARNED]
+# Reptile moves towards what was learned, and an agent must have that in the form of its meta-parameters.
+REPTILE = {"maml", "reptile"}
+LOOPED = [
+    (*pair, outer) for pair in LEARNED_PAIRS for outer in OUTERS if outer != "reptile" or pair[0] in REPTILE
+]
 
 # What runs without `make slow`: of agents that share their code, one with adaptations; of outer loops other
 # than PPO, one agent in each probe.
-WITH_ADAPTATIONS = {"adapting-probe", "random", "thompson"}
+WITH_ADAPTATIONS = {"adapting-probe", "random", "thompson", *GRADIENT}
 REPEATING = {
+    *((name, "discrete") for name in GRADIENT - {"maml"}),
     ("episodic", "continuous"),
     *((name, "discrete") for name in ARMS if name not in ("thompson", "gittins")),
 }
@@ -53,11 +65,23 @@ def chosen(names, quick, rows):
 
 
 def is_quick(agent, env, trial=TRIALS["memory"]):
+    if (agent in GRADIENT) > (trial.num_adapts > 0):
+        return False
     return (agent, env) not in REPEATING and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
 
 
+def only_adapts(agent):
+    """Whether some of its meta-parameters do nothing in a trial without an adaptation."""
+    return agent in GRADIENT - {"maml", "anil"}
+
+
 def with_trials(pairs):
-    rows = [(*pair, trial) for pair in pairs for trial in TRIALS.values()]
+    rows = [
+        (*row, trial)
+        for row in pairs
+        for trial in TRIALS.values()
+        if trial.num_adapts or not only_adapts(row[0])
+    ]
     return chosen(("agent_name", "env_name", "trial"), is_quick, rows)
 
 
@@ -67,14 +91,19 @@ each_learned_pair_and_trial = with_trials(LEARNED_PAIRS)
 each_loop = chosen(
     ("agent_name", "env_name", "outer"),
     lambda agent, env, outer: is_quick(agent, env) and (outer == "ppo" or (agent, env) in QUICK_LOOPS),
-    [(*pair, outer) for pair in LEARNED_PAIRS for outer in OUTERS],
+    LOOPED,
 )
 each_loop_and_trial = chosen(
     ("agent_name", "env_name", "outer", "trial"),
     lambda agent, env, outer, trial: (
         is_quick(agent, env, trial) and (outer == "ppo" or (agent, env) in QUICK_LOOPS)
     ),
-    [(*pair, outer, trial) for pair in LEARNED_PAIRS for outer in OUTERS for trial in TRIALS.values()],
+    [
+        (*row, trial)
+        for row in LOOPED
+        for trial in TRIALS.values()
+        if trial.num_adapts or not only_adapts(row[0])
+    ],
 )
 
 
@@ -173,7 +202,7 @@ def test_no_step_sees_the_future(agent_name, env_name):
     jax.tree.map(
         lambda a, b: np.testing.assert_array_equal(a[:, :, :, : t + 1], b[:, :, :, : t + 1]), before, after
     )
-    if agent_name in META_LEARNED:
+    if agent_name in META_LEARNED.keys() - GRADIENT:
         assert not np.array_equal(before.value[..., t + 1], after.value[..., t + 1])
 
 
@@ -186,7 +215,8 @@ def test_an_agent_that_cannot_act_says_so(agent_name, env_name):
 @each_loop_and_trial
 def test_every_leaf_learns(agent_name, env_name, outer, trial):
     """Each leaf of the meta-parameters gets a gradient and is changed by one update, and stays finite."""
-    agent, outer = AGENTS[agent_name], small(OUTERS[outer], trial)
+    agent = AGENTS[agent_name]
+    outer = small(OUTERS[outer], agent, trial)
     meta_params, trials = lived(agent_name, env_name, trial)
     state = outer.init(agent, meta_params, jax.random.key(1))
     update = jax.jit(
@@ -203,7 +233,8 @@ def test_every_leaf_learns(agent_name, env_name, outer, trial):
 
 @each_learned_pair_and_trial
 def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
-    agent, outer = AGENTS[agent_name], small(PPO(), trial)
+    agent = AGENTS[agent_name]
+    outer = small(PPO(), agent, trial)
     meta_params, trials = lived(agent_name, env_name, trial)
     batch = outer.batch(trials)
     grads = jax.jit(jax.grad(lambda p: outer.loss(agent, p, batch, 0.1)[0]))(meta_params)
@@ -213,8 +244,10 @@ def test_ppo_gradient_of_every_leaf_is_not_zero(agent_name, env_name, trial):
 
 @each_loop
 def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
+    agent = AGENTS[agent_name]
+    trial = TRIALS["adapting" if agent_name in GRADIENT else "memory"]
     experiment = Experiment(
-        AGENTS[agent_name], ENVS[env_name], small(OUTERS[outer]), TRIALS["memory"], num_tasks=NUM_TASKS
+        agent, ENVS[env_name], small(OUTERS[outer], agent, trial), trial, num_tasks=NUM_TASKS
     )
     state, _ = run_updates(experiment, init_state(experiment), 1)
     traced = _chunk._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
@@ -226,7 +259,8 @@ def test_a_second_call_does_not_retrace(agent_name, env_name, outer):
 @each_learned_pair_and_trial
 def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
     """Along random directions in float64, away from the parameters that lived the trials."""
-    agent, outer = AGENTS[agent_name], small(PPO(), trial)
+    agent = AGENTS[agent_name]
+    outer = small(PPO(), agent, trial)
     recorded = lived(agent_name, env_name, trial)
     with jax.enable_x64(True):
         meta_params, trials = in_float64(recorded)
@@ -242,12 +276,15 @@ def test_meta_gradient_equals_finite_difference(agent_name, env_name, trial):
             np.testing.assert_allclose(exact, difference, rtol=1e-5)
 
 
-def small(outer, trial=TRIALS["memory"]):
-    """An outer loop whose parts fit the tests' few tasks, with the credit that the trial allows."""
+def small(outer, agent, trial):
+    """An outer loop whose parts fit the tests' few tasks, the agent and the trial."""
     sizes = {"num_minibatches": 2, "population_size": NUM_TASKS}
     changes: dict = {name: size for name, size in sizes.items() if hasattr(outer, name)}
     if hasattr(outer, "credit") and trial.num_adapts:
         changes["credit"] = "episode"
+    if not getattr(agent, "has_critic", True) and hasattr(outer, "baseline"):
+        # A regression on so few steps explains all of them.
+        changes["baseline"] = "none"
     return dataclasses.replace(outer, **changes)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quickstudy.errors import InputError
-from quickstudy.maths.baselines import features, linear_values, ridge_regression
+from quickstudy.maths.baselines import features, linear_values, orthonormal, ridge_fit
 from quickstudy.outer.a2c import A2C
 from quickstudy.outer.advantages import judge
 from quickstudy.rollout import collect
@@ -105,8 +105,17 @@ def test_ridge_regression_is_numpys_least_squares():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(30, 5)), generator.normal(size=30)
     for ridge in (1e-5, 3.0):
-        found = ridge_regression(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), ridge)
-        np.testing.assert_allclose(found, ridge_by_numpy(x, y, ridge), atol=1e-5)
+        found = ridge_fit(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), ridge)
+        np.testing.assert_allclose(found, x @ ridge_by_numpy(x, y, ridge), atol=1e-5)
+
+
+def test_orthonormal_columns_of_a_matrix_that_is_nearly_singular():
+    """Powers of the time up to the third, as the baseline has them, and a column that all but repeats another."""
+    t = np.linspace(0.01, 2.0, 200)
+    x = np.stack([np.ones_like(t), t, t**2, t**3, t + 1e-4 * np.sin(9 * t)], axis=1)
+    q = np.asarray(orthonormal(jnp.asarray(x, jnp.float32)), np.float64)
+    np.testing.assert_allclose(q.T @ q, np.eye(5), atol=1e-5)
+    np.testing.assert_allclose(q @ (q.T @ x), x, atol=1e-5)
 
 
 def test_a_linear_baseline_explains_what_is_linear():

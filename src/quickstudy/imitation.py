@@ -142,8 +142,8 @@ class Imitating:
         return ImitatingState(outer, moments), jax.tree.map(jnp.mean, metrics)
 
     def _loss(self, agent: Any, meta_params: PyTree, batch: Batch, said: Any) -> tuple[Array, dict[str, Array]]:
-        output = replay(agent, meta_params, batch.trials)
-        apart = batch.mean(said.kl(output.policy))
+        output = batch.counted(replay(agent, meta_params, batch.trials))
+        apart = batch.mean(batch.counted(said).kl(output.policy))
         value_loss = 0.5 * batch.mean((output.value - batch.value_target) ** 2)
         loss = apart + self.imitation.value_coefficient * value_loss
         return loss, {"loss": loss, "from_teacher": apart, "value_loss": value_loss}

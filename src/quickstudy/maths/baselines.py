@@ -36,18 +36,36 @@ def features(observation: PyTree, time: Array, num_values: int) -> Array:
 def linear_values(x: Array, returns: Array, mask: Array, ridge: float = RIDGE) -> Array:
     """Values [S, T] of one task by a fit to its own returns [S, T]; x [S, T, F].
 
-    Steps whose `mask` is False are left out of the fit.
+    Steps whose `mask` is False are left out of the fit, and have the value 0.
     """
     rows, targets = x * mask[..., None], returns * mask
-    return x @ ridge_regression(rows.reshape(-1, x.shape[-1]), targets.reshape(-1), ridge)
+    return ridge_fit(rows.reshape(-1, x.shape[-1]), targets.reshape(-1), ridge).reshape(returns.shape)
 
 
-def ridge_regression(x: Array, y: Array, ridge: float) -> Array:
-    """argmin_w |x w - y|² + ridge |w|², x [M, F] and y [M] -> w [F]."""
-    # The penalty is F more rows, sqrt(ridge) I, whose target is 0.
+def ridge_fit(x: Array, y: Array, ridge: float) -> Array:
+    """x w for w = argmin |x w - y|² + ridge |w|²; x [M, F] and y [M] -> [M]."""
+    # The penalty is F more rows, sqrt(ridge) I, whose target is 0. With Q R these rows and those of x, x w = Q Qᵀ y.
     padded = jnp.concatenate([x, ridge**0.5 * jnp.eye(x.shape[-1], dtype=x.dtype)])
-    q, r = jnp.linalg.qr(padded)
-    return jax.scipy.linalg.solve_triangular(r, q[: len(y)].T @ y)
+    q = orthonormal(padded)[: len(y)]
+    return q @ (q.T @ y)
+
+
+def orthonormal(x: Array) -> Array:
+    """Columns of length 1 at right angles that span those of x [M, F], each its own and those before it.
+
+    Gram and Schmidt's, with every projection taken twice, which is as exact as any other (Giraud et al. 2005).
+    LAPACK's own decompositions are far slower on a batch of small matrices, and inside of a compiled loop XLA's
+    calls of it have been seen to wait for each other for ever.
+    """
+
+    def column(j: Array, q: Array) -> Array:
+        v = q[:, j]
+        before = jnp.where(jnp.arange(q.shape[1]) < j, q, 0.0)
+        for _ in range(2):
+            v = v - before @ (v @ before)
+        return q.at[:, j].set(v / jnp.sqrt(v @ v))
+
+    return jax.lax.fori_loop(0, x.shape[1], column, x)
 
 
 def _columns(observation: Array, num_axes: int, num_values: int) -> Array:

@@ -22,7 +22,7 @@ import optax
 
 from quickstudy.errors import require
 from quickstudy.outer.adam import clipped_adam, descend
-from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge
+from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
 from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
@@ -46,8 +46,8 @@ class A2C:
     discount: float = 0.99
     gae_lambda: float = 0.95
     credit: Credit = "trial"
-    """How far the advantage looks: to the end of the trial, or of the episode. Only 'episode' for a trial with
-    adaptations: credit over an adaptation is not defined here."""
+    """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
+    'trial' pays an action for what is learned from it, too: E-MAML."""
     phases: Phases = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
@@ -79,6 +79,7 @@ class A2C:
         )
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> A2CState:
+        needs_critic(agent, self.baseline)
         return A2CState(meta_params, clipped_adam(self.max_grad_norm).init(meta_params))
 
     def update(
@@ -110,8 +111,8 @@ class A2C:
         self, agent: Any, meta_params: PyTree, batch: Batch, progress: Array | float
     ) -> tuple[Array, dict[str, Array]]:
         """-> (loss, metrics)"""
-        output = replay(agent, meta_params, batch.trials)
-        policy_loss = -batch.mean(output.policy.log_prob(batch.trials.phases.action) * batch.advantage)
+        output = batch.counted(replay(agent, meta_params, batch.trials))
+        policy_loss = -batch.mean(output.policy.log_prob(batch.recorded.action) * batch.advantage)
         entropy = batch.mean(output.policy.entropy())
         loss = policy_loss - moved(self.entropy_coefficient, self.final_entropy_coefficient, progress) * entropy
         metrics = {"policy_loss": policy_loss, "entropy": entropy}

@@ -1,48 +1,47 @@
-"""How much better than expected each recorded step turned out: what a policy gradient weighs actions by.
+"""What a policy gradient weighs the actions of recorded trials by: advantages, within a phase and beyond it.
 
-    A_t = Σ_l (γλ)^l δ_{t+l},   δ_t = r_t + γ v_{t+1} - v_t,   target_t = A_t + v_t
+    A_t = Σ_l (γλ)^l δ_{t+l},   δ_t = r_t + γ v_{t+1} - v_t,   target_t = A_t + v_t     by `maths.credit`
 
-`phases` says which phases of a trial count, `credit` how far the sum reaches, `baseline` whose v it is:
+`phases` says whose rewards count, those of the last phase or of all, and `credit` how far an action is credited:
+to the end of its episode, or of the trial. Where a trial has adaptations, an action of an early phase changes
+what is learned from it, and so all that is earned behind. With credit over the trial it is paid for that, too:
 
-    critic    what the agent said when the trials were lived
-    linear    a regression on each task's and phase's own returns, `maths.baselines`
-    none      0
+    A of phase k  +  Σ_{j > k, j counts} R_j,     R_j the undiscounted return of phase j, summed over its streams
+
+which is the gradient of E[R_j] through the choice of what to learn from: E-MAML's credit for exploration. Its
+baseline is its mean over the tasks.
 
 With `normalise_values` a critic speaks in units of its trials: u_t of v_t = m_t + s_t u_t, where m_t and s_t
 are mean and deviation of the returns from step t on, over all tasks and streams. In a long trial returns differ
 most by how much of it is left; what is left for the critic to tell is how this task and this history differ.
 
-Only a critic knows what lies behind a cut. The other two take an episode for over there, as the returns
-that the regression is fitted to do.
-
-Source: Schulman et al. 2016 (arXiv 1506.02438), equation 16.
+Source: Stadie et al. 2018 (arXiv 1803.01118), section 3, on exploration; Al-Shedivat et al. 2018 (arXiv
+1710.03641), whose meta-gradient is the same.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import functools
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from quickstudy.errors import wrong
-from quickstudy.maths.baselines import features, linear_values
-from quickstudy.maths.returns import generalised_advantages
-from quickstudy.types import Array, Transition, Trials
+from quickstudy.maths.credit import Baseline, Credit, advantages, with_values_of
+from quickstudy.types import Array, PyTree, Transition, Trials
 
 Phases = Literal["all", "last"]
-Credit = Literal["trial", "episode"]
-Baseline = Literal["critic", "linear", "none"]
-
-# An outer loop does not see how many values a discrete observation has: those from here on share the intercept.
-NUM_VALUES = 64
 
 # Of returns that are all alike; smaller than any reward that is worth learning from.
 LEAST_DEVIATION = 1e-3
 
 
 class Batch(NamedTuple):
-    """Trials, with what is known of their steps before anything is learned from them, [N, K+1, S, T]."""
+    """Trials, with what is known of their steps before anything is learned from them.
+
+    [N, C, S, T], where the last C phases count: what is asked of no other need not be computed for it.
+    """
 
     trials: Trials
     weight: Array
@@ -54,6 +53,14 @@ class Batch(NamedTuple):
     def mean(self, x: Array) -> Array:
         """Over the steps that count."""
         return (x * self.weight).sum() / self.weight.sum()
+
+    def counted(self, of_trials: PyTree) -> PyTree:
+        """The phases that count, [N, K+1, ...] -> [N, C, ...]."""
+        return jax.tree.map(lambda x: x[:, -self.weight.shape[1] :], of_trials)
+
+    @property
+    def recorded(self) -> Transition:
+        return self.counted(self.trials.phases)
 
 
 def judge(
@@ -69,62 +76,71 @@ def judge(
 ) -> Batch:
     """Weights, advantages and value targets of all steps.
 
-    `normalise` brings the advantages to mean 0 and deviation 1 over the steps that count.
-    Raises `InputError` for credit over a whole trial that has adaptations, and for values that are to be
-    normalised in credit over less than a trial.
+    `normalise` brings the advantages to mean 0 and deviation 1 over the steps that count, and credit beyond a
+    phase to the same by itself: its scale beside them is then a matter of choice, not of the objective.
+    Raises `InputError` for values that are to be normalised in credit over less than a trial.
     """
     recorded = trials.phases
-    if credit == "trial" and recorded.reward.shape[1] > 1:
-        raise wrong("outer.credit", credit, "'episode' for a trial with adaptations")
     if normalise_values and credit != "trial":
         raise wrong("outer.normalise_values", True, f"False where outer.credit is {credit!r}")
-    weight = _weights(recorded, phases)
     mean, deviation = 0.0, 1.0
     if baseline != "critic":
-        recorded = _without_critic(recorded, baseline, credit, discount)
+        by_phase = jax.vmap(jax.vmap(lambda phase: with_values_of(baseline, phase, credit, discount)))
+        recorded = by_phase(recorded)
     elif normalise_values:
         mean, deviation = _return_statistics(recorded, credit, discount)
         recorded = recorded._replace(value=mean + deviation * recorded.value)
     advantage = _advantages(recorded, credit, discount, gae_lambda)
     value_target = (advantage + recorded.value - mean) / deviation
+    counts = _counts(recorded, phases)
     if normalise:
-        mean = jnp.mean(advantage, where=weight > 0)
-        advantage = (advantage - mean) / (jnp.std(advantage, where=weight > 0) + 1e-8)
-    return Batch(trials, weight, advantage, value_target)
+        advantage = _normalised(advantage, counts)
+    if credit == "episode" or recorded.reward.shape[1] == 1:
+        return _of_what_counts(Batch(trials, counts, advantage, value_target), phases)
+    beyond = _earned_beyond(recorded, phases)
+    if baseline != "none":
+        beyond -= beyond.mean(axis=0)
+    if normalise:
+        beyond = _normalised(beyond, jnp.ones_like(beyond).at[:, -1].set(0))
+    advantage = advantage * counts + beyond[:, :, None, None]
+    return Batch(trials, recorded.mask.astype(jnp.float32), advantage * recorded.mask, value_target)
 
 
-def _weights(recorded: Transition, phases: Phases) -> Array:
+def _of_what_counts(batch: Batch, phases: Phases) -> Batch:
+    if phases == "all":
+        return batch
+    return Batch(batch.trials, *(x[:, -1:] for x in batch[1:]))
+
+
+def needs_critic(agent: Any, baseline: Baseline) -> None:
+    """Raise `InputError` where advantages are to be measured from a critic that the agent has not."""
+    if baseline == "critic" and not getattr(agent, "has_critic", True):
+        raise wrong("outer.baseline", baseline, "'linear' or 'none', for an agent without a critic")
+
+
+def _counts(recorded: Transition, phases: Phases) -> Array:
+    """1 for each step whose reward counts, else 0."""
     if phases == "all":
         return recorded.mask.astype(jnp.float32)
     last = jnp.arange(recorded.mask.shape[1]) == recorded.mask.shape[1] - 1
     return (recorded.mask & last[None, :, None, None]).astype(jnp.float32)
 
 
+def _normalised(x: Array, counts: Array) -> Array:
+    mean = jnp.mean(x, where=counts > 0)
+    return (x - mean) / (jnp.std(x, where=counts > 0) + 1e-8) * (counts > 0)
+
+
+def _earned_beyond(recorded: Transition, phases: Phases) -> Array:
+    """What each phase is followed by, [N, K+1]: the returns that count of the later ones, over all streams."""
+    earned = (recorded.reward * _counts(recorded, phases)).sum(axis=(2, 3))
+    return jnp.cumsum(earned[:, ::-1], axis=1)[:, ::-1] - earned
+
+
 def _advantages(recorded: Transition, credit: Credit, discount: float, gae_lambda: float) -> Array:
-    """Of every stream, [N, K+1, S, T]; 0 behind the last episode."""
-
-    def of_stream(stream: Transition) -> Array:
-        over = jnp.append(~stream.mask[1:], True)
-        v_tp1 = jnp.where(over, 0.0, jnp.append(stream.value[1:], 0.0))
-        ends = over
-        if credit == "episode":
-            ends = over | stream.terminated | stream.truncated
-            v_tp1 = jnp.where(stream.terminated, 0.0, jnp.where(stream.truncated, stream.next_value, v_tp1))
-        advantage = generalised_advantages(stream.reward, stream.value, v_tp1, ~ends, discount, gae_lambda)
-        return advantage * stream.mask
-
+    """Of every stream, [N, K+1, S, T]."""
+    of_stream = functools.partial(advantages, credit=credit, discount=discount, gae_lambda=gae_lambda)
     return jax.vmap(jax.vmap(jax.vmap(of_stream)))(recorded)
-
-
-def _without_critic(recorded: Transition, baseline: Baseline, credit: Credit, discount: float) -> Transition:
-    """The same steps with another's values; nothing is known of what lies behind a cut."""
-    zeros = jnp.zeros_like(recorded.reward)
-    recorded = recorded._replace(value=zeros, next_value=zeros)
-    if baseline == "none":
-        return recorded
-    returns = _advantages(recorded, credit, discount, gae_lambda=1.0)
-    x = features(recorded.timestep.observation, _times(recorded, credit), NUM_VALUES)
-    return recorded._replace(value=jax.vmap(jax.vmap(linear_values))(x, returns, recorded.mask))
 
 
 def _return_statistics(recorded: Transition, credit: Credit, discount: float) -> tuple[Array, Array]:
@@ -136,12 +152,3 @@ def _return_statistics(recorded: Transition, credit: Credit, discount: float) ->
     mean = (returns * recorded.mask).sum(axis=(0, 2), keepdims=True) / count
     squares = ((returns - mean) ** 2 * recorded.mask).sum(axis=(0, 2), keepdims=True) / count
     return mean, jnp.maximum(jnp.sqrt(squares), LEAST_DEVIATION)
-
-
-def _times(recorded: Transition, credit: Credit) -> Array:
-    """Steps since credit's own beginning, the trial's or the episode's, [N, K+1, S, T]."""
-    times = jnp.broadcast_to(jnp.arange(recorded.mask.shape[-1]), recorded.mask.shape)
-    if credit == "trial":
-        return times
-    opened = jnp.where(recorded.timestep.first, times, 0)
-    return times - jax.lax.cummax(opened, axis=opened.ndim - 1)

@@ -8,8 +8,13 @@
 Because the loss is taken over `replay`, the gradient runs through whatever the agent did within its
 task: through the memory of RL², through the inner steps of MAML.
 
-Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9; advantages by `outer.advantages`.
-Differs from the paper: minibatches are of whole tasks, not of single steps; no clipping of the value.
+With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that what
+is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update behind one
+whose divergence was more than 1.5 times the target, and is halved behind one with less than the target / 1.5.
+
+Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9, and section 4 on the coefficient; Rothfuss et al. 2019
+(ProMP, arXiv 1810.06784), algorithm 1; advantages by `outer.advantages`.
+Differs from the papers: minibatches are of whole tasks, not of single steps; no clipping of the value.
 """
 
 from __future__ import annotations
@@ -23,15 +28,29 @@ import optax
 
 from quickstudy.errors import require, wrong
 from quickstudy.outer.adam import clipped_adam, descend
-from quickstudy.outer.advantages import Batch, Credit, Phases, judge
+from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
 from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
 
 
+# Within this factor of its target a divergence leaves the coefficient as it is.
+KL_TOLERANCE = 1.5
+
+
 class PPOState(NamedTuple):
     meta_params: PyTree
     optimizer: PyTree
+    kl_coefficient: Array
+    """η"""
+
+
+class Seen(NamedTuple):
+    """What a minibatch is made of."""
+
+    batch: Batch
+    before: Any
+    """The policy of every step before the update; None where nothing is compared with it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +65,26 @@ class PPO:
     num_minibatches: int = 4
     """Minibatches, of tasks, in one epoch."""
     clip: float = 0.2
+    baseline: Baseline = "critic"
+    """What an advantage is measured from: the agent's critic, a regression in each task, or nothing."""
     discount: float = 0.99
     gae_lambda: float = 0.95
     credit: Credit = "trial"
-    """How far the advantage looks: to the end of the trial, or of the episode. Only 'episode' for a trial with
-    adaptations: credit over an adaptation is not defined here."""
+    """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
+    'trial' pays an action for what is learned from it, too: E-MAML."""
     phases: Phases = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
     final_entropy_coefficient: float | None = None
     """Where the entropy's coefficient falls to, linearly; None keeps it."""
     value_coefficient: float = 0.5
+    """Of the critic's loss; without a critic there is none."""
     max_grad_norm: float = 0.5
     """The gradient's global norm is clipped to this."""
+    adaptation_kl_coefficient: float = 0.0
+    """Of the policy's divergence in the phases that are adapted from: ProMP; 5e-4 in the paper."""
+    adaptation_kl_target: float | None = None
+    """Of that divergence, by which its coefficient is moved from update to update; None keeps it."""
     normalise_advantages: bool = True
     """To mean 0 and deviation 1 over all that enters the loss: tasks, streams and steps together."""
     normalise_values: bool = False
@@ -80,11 +106,19 @@ class PPO:
                 "0 or more, or None",
             ),
             value_coefficient=(self.value_coefficient >= 0, "0 or more"),
+            adaptation_kl_coefficient=(self.adaptation_kl_coefficient >= 0, "0 or more"),
+            adaptation_kl_target=(
+                self.adaptation_kl_target is None
+                or (self.adaptation_kl_target > 0 and self.adaptation_kl_coefficient > 0),
+                "above 0 and with an adaptation_kl_coefficient above 0, or None",
+            ),
             max_grad_norm=(self.max_grad_norm > 0, "above 0"),
         )
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> PPOState:
-        return PPOState(meta_params, clipped_adam(self.max_grad_norm).init(meta_params))
+        needs_critic(agent, self.baseline)
+        optimizer = clipped_adam(self.max_grad_norm).init(meta_params)
+        return PPOState(meta_params, optimizer, jnp.float32(self.adaptation_kl_coefficient))
 
     def update(
         self, agent: Any, state: PPOState, trials: Trials, progress: Array, key: Key
@@ -95,14 +129,20 @@ class PPO:
         if size * self.num_minibatches != num_tasks:
             raise wrong("num_tasks", num_tasks, f"a multiple of outer.num_minibatches, {self.num_minibatches}")
 
+        compared = self.adaptation_kl_coefficient > 0
+        seen = Seen(batch, replay(agent, state.meta_params, trials).policy if compared else None)
+
         def minibatch(state: PPOState, rows: Array) -> tuple[PPOState, dict[str, Array]]:
-            return self._minibatch(agent, state, jax.tree.map(lambda x: x[rows], batch), progress)
+            return self._minibatch(agent, state, jax.tree.map(lambda x: x[rows], seen), progress)
 
         orders = jax.vmap(lambda key: jax.random.permutation(key, num_tasks))(
             jax.random.split(key, self.num_epochs)
         )
         rows = orders.reshape(self.num_epochs * self.num_minibatches, size)
         state, metrics = jax.lax.scan(minibatch, state, rows)
+        if self.adaptation_kl_target is not None:
+            # The last minibatch has gone the whole way.
+            state = state._replace(kl_coefficient=self._moved(state, metrics["adaptation_kl"][-1]))
         return state, jax.tree.map(jnp.mean, metrics)
 
     def batch(self, trials: Trials) -> Batch:
@@ -115,38 +155,68 @@ class PPO:
             gae_lambda=self.gae_lambda,
             normalise=self.normalise_advantages,
             normalise_values=self.normalise_values,
+            baseline=self.baseline,
         )
 
     def loss(
         self, agent: Any, meta_params: PyTree, batch: Batch, progress: Array | float
     ) -> tuple[Array, dict[str, Array]]:
-        """-> (loss, metrics) of one minibatch."""
-        recorded = batch.trials.phases
-        output = replay(agent, meta_params, batch.trials)
+        """-> (loss, metrics) of one minibatch, without what is compared with the policy before."""
+        loss, metrics, _ = self._loss(agent, meta_params, batch, progress)
+        return loss, metrics
+
+    def _loss(
+        self, agent: Any, meta_params: PyTree, batch: Batch, progress: Array | float
+    ) -> tuple[Array, dict[str, Array], Any]:
+        """-> (loss, metrics, the policy of every step)"""
+        recorded, whole = batch.recorded, replay(agent, meta_params, batch.trials)
+        output = batch.counted(whole)
         log_ratio = output.policy.log_prob(recorded.action) - recorded.log_prob
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         policy_loss = -batch.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
-        value_loss = 0.5 * batch.mean((output.value - batch.value_target) ** 2)
         entropy = batch.mean(output.policy.entropy())
-        loss = policy_loss + self.value_coefficient * value_loss
-        loss = loss - moved(self.entropy_coefficient, self.final_entropy_coefficient, progress) * entropy
-        return loss, {
-            "loss": loss,
+        loss = policy_loss - moved(self.entropy_coefficient, self.final_entropy_coefficient, progress) * entropy
+        metrics = {
             "policy_loss": policy_loss,
-            "value_loss": value_loss,
             "entropy": entropy,
             "kl": batch.mean(ratio - 1 - log_ratio),
             "clipped": batch.mean((jnp.abs(ratio - 1) > self.clip).astype(jnp.float32)),
         }
+        if self.baseline == "critic":
+            value_loss = 0.5 * batch.mean((output.value - batch.value_target) ** 2)
+            loss = loss + self.value_coefficient * value_loss
+            metrics["value_loss"] = value_loss
+        return loss, {"loss": loss, **metrics}, whole.policy
 
     def _minibatch(
-        self, agent: Any, state: PPOState, batch: Batch, progress: Array
+        self, agent: Any, state: PPOState, seen: Seen, progress: Array
     ) -> tuple[PPOState, dict[str, Array]]:
-        grads, metrics = jax.grad(lambda params: self.loss(agent, params, batch, progress), has_aux=True)(
-            state.meta_params
-        )
+        def objective(params: PyTree) -> tuple[Array, dict[str, Array]]:
+            loss, metrics, policy = self._loss(agent, params, seen.batch, progress)
+            if seen.before is None:
+                return loss, metrics
+            apart = _before_the_last(seen.before.kl(policy), seen.batch.trials.phases.mask)
+            loss += state.kl_coefficient * apart
+            told = {"adaptation_kl": apart, "adaptation_kl_coefficient": state.kl_coefficient}
+            return loss, {**metrics, "loss": loss, **told}
+
+        grads, metrics = jax.grad(objective, has_aux=True)(state.meta_params)
         optimizer = clipped_adam(self.max_grad_norm)
         rate = decayed(self.schedule, self.learning_rate, self.final_learning_rate, progress)
         meta_params, optimizer = descend(optimizer, state.meta_params, state.optimizer, grads, rate)
-        return PPOState(meta_params, optimizer), {**metrics, "grad_norm": optax.tree.norm(grads)}
+        state = PPOState(meta_params, optimizer, state.kl_coefficient)
+        return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
+
+    def _moved(self, state: PPOState, apart: Array) -> Array:
+        """η of the next update."""
+        assert self.adaptation_kl_target is not None
+        far = apart > KL_TOLERANCE * self.adaptation_kl_target
+        near = apart < self.adaptation_kl_target / KL_TOLERANCE
+        return state.kl_coefficient * jnp.where(far, 2.0, jnp.where(near, 0.5, 1.0))
+
+
+def _before_the_last(x: Array, mask: Array) -> Array:
+    """Mean over the steps of all phases but the last; 0 where there are none."""
+    counts = mask.at[:, -1].set(False)
+    return (x * counts).sum() / jnp.maximum(counts.sum(), 1)

@@ -31,7 +31,7 @@ import optax
 
 from quickstudy.errors import require
 from quickstudy.maths.trust_region import line_search, natural_step
-from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge
+from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
 
@@ -65,8 +65,8 @@ class TRPO:
     discount: float = 0.99
     gae_lambda: float = 0.95
     credit: Credit = "trial"
-    """How far the advantage looks: to the end of the trial, or of the episode. Only 'episode' for a trial with
-    adaptations: credit over an adaptation is not defined here."""
+    """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
+    'trial' pays an action for what is learned from it, too: E-MAML."""
     phases: Phases = "all"
     """Which phases of a trial enter objective and divergence."""
     value_coefficient: float = 1.0
@@ -90,6 +90,7 @@ class TRPO:
         )
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> TRPOState:
+        needs_critic(agent, self.baseline)
         return TRPOState(meta_params)
 
     def update(
@@ -98,7 +99,7 @@ class TRPO:
         batch = self.batch(trials)
 
         def says(meta_params: PyTree) -> Says:
-            output = replay(agent, meta_params, trials)
+            output = batch.counted(replay(agent, meta_params, trials))
             return Says(output.policy, output.value)
 
         old, forward = jax.linearize(says, state.meta_params)
@@ -139,7 +140,7 @@ class TRPO:
         )
 
     def _gain(self, batch: Batch, new: Says, old: Says) -> Array:
-        action = batch.trials.phases.action
+        action = batch.recorded.action
         ratio = jnp.exp(new.policy.log_prob(action) - old.policy.log_prob(action))
         gain = batch.mean((ratio - 1) * batch.advantage)
         if self.baseline == "critic":
