@@ -431,3 +431,31 @@ def test_the_adaptation_penalty_keeps_what_is_adapted_from():
     assert apart(far)[1].kl_coefficient == pytest.approx(2e-3)
     assert apart(near)[1].kl_coefficient == pytest.approx(5e-4)
     assert apart(near)[2]["adaptation_kl"] > 0
+
+
+def test_trpo_steps_within_its_radius_by_a_fisher_matrix_of_some_streams():
+    """The search measures on all streams, so the step gains there, whatever the matrix was taken over."""
+    agent = AGENTS["maml"]
+    meta_params, trials = lived(agent, DiscreteProbe(), 1)
+    outers = [
+        TRPO(credit="episode", phases="last", baseline="none", fisher_share=share, max_kl=1e-3)
+        for share in (1.0, 0.5)
+    ]
+    found = []
+    for outer in outers:
+        state, metrics = jax.jit(
+            lambda s, o=outer: o.update(agent, s, trials, jnp.float32(0), jax.random.key(0))
+        )(outer.init(agent, meta_params, jax.random.key(0)))
+        assert metrics["accepted"] == 1
+        assert metrics["gain"] > 0
+        assert 0 < metrics["kl"] <= 1e-3
+        found.append((state.meta_params, metrics["grad_norm"]))
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)
+    steps = [
+        jnp.concatenate(
+            [(a - b).ravel() for a, b in zip(jax.tree.leaves(new), jax.tree.leaves(meta_params), strict=True)]
+        )
+        for new, _ in found
+    ]
+    assert not np.allclose(steps[0], steps[1], rtol=1e-2)
+    assert steps[0] @ steps[1] > 0

@@ -9,6 +9,7 @@ from quickstudy.experiment import Experiment, build
 from quickstudy.imitation import Imitation
 from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
+from quickstudy.variants import VARIANTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Preset:
     agent_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     env_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    any_outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of whatever outer loop has fields of these names."""
     trial_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Of the experiment itself."""
@@ -153,23 +156,76 @@ PRESETS |= {
 }
 
 
+# Agents that take gradient steps on phases of their own: what is before the last phase serves to adapt.
+GRADIENT = ("maml", "anil", "meta-sgd", "cavia", "leo", "mmaml", "learned-optimizer", "reptile")
+WITHOUT_CRITIC = {"baseline": "linear", "credit": "episode", "phases": "last"}
+
+
+def _gradient(summary: str, num_tasks: int, **fields: Any) -> Preset:
+    """MAML's own protocol: one adaptation, to 20 episodes."""
+    return Preset(
+        outer="trpo",
+        summary=summary,
+        outer_fields={"gae_lambda": 1.0},
+        any_outer_fields=WITHOUT_CRITIC,
+        trial_fields={"num_adapts": 1, "num_streams": 20, "num_episodes": 1},
+        fields={
+            "num_tasks": num_tasks,
+            "evaluate_every": 20,
+            "num_validation_tasks": 40,
+            "num_test_tasks": 200,
+            **fields,
+        },
+    )
+
+
+PRESETS |= {
+    ("maml", "point-navigation"): _gradient("20 tasks of 20 episodes an update, as published", 20, num_updates=200),
+    **{
+        ("maml", name): _gradient("40 tasks of 20 episodes an update, as published", 40, num_updates=300)
+        for name in ("cheetah-direction", "cheetah-velocity", "ant-direction")
+    },
+}
+GRADIENT_FALLBACK = _gradient("one adaptation to 20 episodes, in 20 tasks an update", 20)
+
+
 def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     """The experiment of a pair with its tuned defaults, where there are any.
 
-    An outer loop other than the preset's own starts from its own defaults. Classical learners, which
-    nothing can meta-train, get no outer loop.
+    `agent` may be the name of a published variant, too (`variants.VARIANTS`). An outer loop other than the
+    preset's own starts from its own defaults. Classical learners, which nothing can meta-train, get no outer
+    loop.
     """
-    tuned = PRESETS.get((agent, env)) or PRESETS.get((ANY, env), FALLBACK)
-    agent_class, env_class = resolve("agent", agent), resolve("env", env)
-    outer_name = tuned.outer if outer is None else outer
+    variant = VARIANTS.get(agent)
+    name = agent if variant is None else variant.agent
+    tuned = _tuned(agent, name, env)
+    agent_fields, outer_fields = dict(tuned.agent_fields), dict(tuned.outer_fields)
+    own = tuned.outer
+    if variant is not None:
+        agent_fields |= variant.agent_fields
+        outer_fields = (outer_fields if own == variant.outer else {}) | variant.outer_fields
+        own = variant.outer
+    agent_class, env_class = resolve("agent", name), resolve("env", env)
     outer_value = None
     if outer is not None or getattr(agent_class, "meta_learned", True):
-        fields = tuned.outer_fields if outer_name == tuned.outer else {}
-        outer_value = build(resolve("outer", outer_name), fields, "outer")
+        outer_class = resolve("outer", outer or own)
+        known = {f.name for f in dataclasses.fields(outer_class)}
+        fields = {name: value for name, value in tuned.any_outer_fields.items() if name in known}
+        fields |= outer_fields if outer in (None, own) else {}
+        outer_value = build(outer_class, fields, "outer")
     return Experiment(
-        agent=build(agent_class, tuned.agent_fields, "agent"),
+        agent=build(agent_class, agent_fields, "agent"),
         env=build(env_class, tuned.env_fields, "env"),
         outer=outer_value,
         trial=TrialShape(**tuned.trial_fields),
         **tuned.fields,
     )
+
+
+def _tuned(agent: str, name: str, env: str) -> Preset:
+    """By the names of the variant and of the agent that it is."""
+    if name not in GRADIENT:
+        return PRESETS.get((name, env)) or PRESETS.get((ANY, env), FALLBACK)
+    # What suits MAML in a family suits its relatives better than nothing.
+    known = (PRESETS.get((of, env)) for of in (agent, name, "maml"))
+    return next((preset for preset in known if preset is not None), GRADIENT_FALLBACK)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from quickstudy.presets import PRESETS
 from quickstudy.registry import REGISTRIES, resolve, summary
+from quickstudy.variants import VARIANTS
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
@@ -62,7 +63,8 @@ def print_comparison(summaries: list[Any]) -> None:
 def listing(kind: str) -> list[dict[str, str]]:
     """What there is of a kind: name and one sentence."""
     if kind == "presets":
-        return [{"name": f"{a} {e}", "summary": preset.summary} for (a, e), preset in PRESETS.items()]
+        pairs = [{"name": f"{a} {e}", "summary": preset.summary} for (a, e), preset in PRESETS.items()]
+        return [*pairs, *({"name": f"{name} any family", "summary": v.summary} for name, v in VARIANTS.items())]
     singular: Any = kind.removesuffix("s")
     return [
         {"name": name, "summary": summary(resolve(singular, name))} for name in sorted(REGISTRIES[singular])

@@ -58,6 +58,13 @@ class Batch(NamedTuple):
         """The phases that count, [N, K+1, ...] -> [N, C, ...]."""
         return jax.tree.map(lambda x: x[:, -self.weight.shape[1] :], of_trials)
 
+    def first_streams(self, count: int) -> Batch:
+        """The same of so many streams of each task."""
+        if count == self.weight.shape[2]:
+            return self
+        phases, *rest = jax.tree.map(lambda x: x[:, :, :count], (self.trials.phases, *self[1:]))
+        return Batch(self.trials._replace(phases=phases), *rest)
+
     @property
     def recorded(self) -> Transition:
         return self.counted(self.trials.phases)

@@ -7,14 +7,16 @@
     θ ← the step of `maths.trust_region` along F⁻¹ g, to a divergence of max_kl at most
 
 Because π and v are of `replay`, both g and F reach through whatever the agent did within its task, as MAML
-asks for. J is taken once, and serves all products with F in both directions.
+asks for. J is taken once, and serves all products with F in both directions. F says how long and in which
+direction to step, and the search along the step measures on all data: so F may be taken over some of the streams
+(`fisher_share`), which are replayed as if the trial had no others.
 
 The critic is a second output of the same kind: what it says is the mean of a normal distribution of returns,
 σ² its mean squared error on these trials. Then one natural step serves networks that share their layers, the
 weight of a return does not depend on its scale, and the policy's own divergence is below max_kl too. Steps of
 another optimizer on the critic would move a shared policy out of its trust region.
 
-Source: Schulman et al. 2015 (arXiv 1502.05477), section 6 and appendix C; Wu et al. 2017 (arXiv 1708.05144),
+Source: Schulman et al. 2015 (arXiv 1502.05477), section 6 and appendix C, the share of the data in C.1; Wu et al. 2017 (arXiv 1708.05144),
 section 3.1, on the critic's distribution; advantages by `outer.advantages`.
 Differs from the paper: F is the exact Fisher matrix of the outputs between two products with J, in place of
 the second derivative of the divergence in θ, which is the same at θ and costs a derivative more.
@@ -54,6 +56,8 @@ class TRPO:
     max_kl: float = 0.01
     """The mean divergence of the new policy from the old, the critic's included, is at most this."""
     num_conjugate_steps: int = 10
+    fisher_share: float = 1.0
+    """Share of the streams of each task that the Fisher matrix is taken over."""
     damping: float = 1e-2
     """Added to the diagonal of the Fisher matrix."""
     num_backtracks: int = 15
@@ -81,6 +85,7 @@ class TRPO:
             self,
             max_kl=(self.max_kl > 0, "above 0"),
             num_conjugate_steps=(1 <= self.num_conjugate_steps <= 10_000, "between 1 and 10,000"),
+            fisher_share=(0 < self.fisher_share <= 1, "above 0, at most 1"),
             damping=(self.damping >= 0, "0 or more"),
             num_backtracks=(0 <= self.num_backtracks <= 10_000, "between 0 and 10,000"),
             backtrack=(0 < self.backtrack < 1, "between 0 and 1, both excluded"),
@@ -97,21 +102,27 @@ class TRPO:
         self, agent: Any, state: TRPOState, trials: Trials, progress: Array, key: Key
     ) -> tuple[TRPOState, dict[str, Array]]:
         batch = self.batch(trials)
+        num_streams = trials.phases.reward.shape[2]
+        some = batch.first_streams(max(1, round(self.fisher_share * num_streams)))
 
-        def says(meta_params: PyTree) -> Says:
-            output = batch.counted(replay(agent, meta_params, trials))
+        def says(meta_params: PyTree, batch: Batch) -> Says:
+            output = batch.counted(replay(agent, meta_params, batch.trials))
             return Says(output.policy, output.value)
 
-        old, forward = jax.linearize(says, state.meta_params)
+        said, forward = jax.linearize(lambda params: says(params, some), state.meta_params)
         backward = jax.linear_transpose(forward, state.meta_params)
-        (gradient,) = backward(jax.grad(lambda new: self._gain(batch, new, old))(old))
+        if some is batch:
+            old, slope = said, backward
+        else:
+            old, slope = jax.vjp(lambda params: says(params, batch), state.meta_params)
+        (gradient,) = slope(jax.grad(lambda new: self._gain(batch, new, old))(old))
 
         def fisher(v: PyTree) -> PyTree:
-            slope = jax.grad(lambda new: self._divergence(batch, new, old))
-            return backward(jax.jvp(slope, (old,), (forward(v),))[1])[0]
+            steepness = jax.grad(lambda new: self._divergence(some, new, said))
+            return backward(jax.jvp(steepness, (said,), (forward(v),))[1])[0]
 
         def measure(meta_params: PyTree) -> tuple[Array, Array]:
-            new = says(meta_params)
+            new = says(meta_params, batch)
             return self._gain(batch, new, old), self._divergence(batch, new, old)
 
         step = natural_step(fisher, gradient, self.max_kl, self.num_conjugate_steps, self.damping)

@@ -1,0 +1,60 @@
+"""Published methods that are one of the agents with certain settings and an outer loop, by their own names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    agent: str
+    """Registry name."""
+    outer: str
+    """Registry name."""
+    summary: str
+    agent_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+VARIANTS: dict[str, Variant] = {
+    "promp": Variant(
+        "maml",
+        "ppo",
+        "ProMP (Rothfuss et al. 2019, arXiv 1810.06784): MAML with the estimator lvc, clipping, and a penalty on "
+        "what is adapted from",
+        agent_fields={"estimator": "lvc"},
+        outer_fields={
+            # Appendix of the paper.
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "clip": 0.3,
+            "num_epochs": 5,
+            "num_minibatches": 1,
+            "adaptation_kl_coefficient": 5e-4,
+            "adaptation_kl_target": 0.01,
+            "entropy_coefficient": 0.0,
+            "gae_lambda": 1.0,
+        },
+    ),
+    "e-maml": Variant(
+        "maml",
+        "trpo",
+        "E-MAML (Stadie et al. 2018, arXiv 1803.01118): MAML whose first phase is credited for what is learned "
+        "from it",
+        outer_fields={"credit": "trial", "gae_lambda": 1.0},
+    ),
+    "first-order-maml": Variant(
+        "maml",
+        "trpo",
+        "MAML without second derivatives (Finn et al. 2017, section 5.2)",
+        agent_fields={"first_order": True},
+        outer_fields={"gae_lambda": 1.0},
+    ),
+    "es-maml": Variant(
+        "maml",
+        "evolution",
+        "ES-MAML (Song et al. 2020, arXiv 1910.01215): MAML by evolution strategies",
+        outer_fields={"population_size": 40, "sigma": 0.1, "learning_rate": 0.03},
+    ),
+}
