@@ -13,6 +13,12 @@ The corridor is a problem of exploration as much as of memory, for every memory 
 hundred times before who turns is paid once, and a policy that is sure of walking never tries to turn. So the
 entropy's coefficient begins at 0.5, fifty times what is usual, and falls to a hundredth of that. With 0.1 a GRU
 walked and never turned.
+
+Over 500 steps that is not enough: who takes one wrong step in 500 seldom arrives, and turns as seldom. With
+0.5, with 2, and with four times the tasks, a policy that arrived was soon sure of walking. So the corridor of
+500 is entered by an agent that has learned to turn after 100, then 200, and has still to remember for longer;
+there the coefficient begins at 0.1. The state space then arrives and turns, but no better than by chance: it
+has lost the cue.
 """
 
 from __future__ import annotations
@@ -43,15 +49,18 @@ from quickstudy.updates import init_state, run_updates
 
 NUM_TASKS = 20_000
 BANDIT_BAR, MAZE_BAR = 6.55, 0.95
+# About as many steps in every update.
+LONGER = ((100, 256), (200, 128), (500, 64))
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Of one core; the rest is the same for all."""
 
-    maze_length: int = 100
+    mazes: tuple[tuple[int, int], ...] = ((100, 256),)
+    """Corridors that are learned one after the other, each with its tasks an update; the last is measured."""
     maze_updates: int = 300
-    maze_tasks: int = 256
+    """In each."""
     maze_rate: float = 3e-3
     bandit_updates: int = 1000
     bandit_rate: float = 3e-3
@@ -63,30 +72,30 @@ class Settings:
 SETTINGS: dict[CoreName, Settings] = {
     "gru": Settings(bandit_rate=6e-3),
     "lstm": Settings(),
-    "state-space": Settings(maze_length=500, maze_tasks=64),
-    "transformer": Settings(maze_length=500, maze_tasks=64, maze_updates=200, agent={"context": 501}),
+    "state-space": Settings(mazes=LONGER, maze_rate=2e-3),
+    "transformer": Settings(mazes=LONGER, agent={"context": 501}),
     "snail": Settings(),
     "fast-weights": Settings(),
     "memory": Settings(),
 }
 
 
-def t_maze(core: CoreName, seed: int) -> Experiment:
+def t_maze(core: CoreName, seed: int, length: int, num_tasks: int) -> Experiment:
     settings = SETTINGS[core]
     outer = PPO(
         learning_rate=settings.maze_rate,
         discount=1.0,
         gae_lambda=0.95,
-        entropy_coefficient=0.5,
+        entropy_coefficient=0.5 if (length, num_tasks) == settings.mazes[0] else 0.1,
         final_entropy_coefficient=0.005,
         normalise_values=True,
     )
     return Experiment(
         agent=RL2(core=core, **settings.agent),
-        env=TMaze(memory_length=settings.maze_length),
+        env=TMaze(memory_length=length),
         outer=outer,
         trial=TrialShape(num_episodes=1),
-        num_tasks=settings.maze_tasks,
+        num_tasks=num_tasks,
         num_updates=settings.maze_updates,
         seed=seed,
     )
@@ -106,16 +115,29 @@ def bandit(core: CoreName, seed: int) -> Experiment:
     )
 
 
-def learned(experiment: Experiment) -> dict[str, Any]:
-    """Train, then measure."""
+def trained(experiment: Experiment, before: Any = None) -> Any:
+    """The meta-parameters after a training, which begins with those of the training `before`, if any."""
+    state = init_state(experiment)
+    if before is not None:
+        # The same arrays; what a network knows of the trial's length is that of the present one.
+        structure = jax.tree.structure(state.outer.meta_params)
+        meta_params = jax.tree.unflatten(structure, jax.tree.leaves(before))
+        state = state._replace(outer=state.outer._replace(meta_params=meta_params))
+    state, _ = run_updates(experiment, state, experiment.num_updates)
+    return jax.block_until_ready(state.outer.meta_params)
+
+
+def learned(experiments: list[Experiment]) -> dict[str, Any]:
+    """Train, then measure in the family of the last experiment."""
     load, began = os.getloadavg()[0], time.perf_counter()
-    state, _ = run_updates(experiment, init_state(experiment), experiment.num_updates)
-    meta_params = jax.block_until_ready(state.outer.meta_params)
-    seconds = time.perf_counter() - began
+    meta_params = None
+    for experiment in experiments:
+        meta_params = trained(experiment, meta_params)
+    seconds, experiment = time.perf_counter() - began, experiments[-1]
     key = keys.branch(experiment.seed, keys.TEST)
     returns = measure(experiment.agent, experiment.env, experiment.trial, meta_params, NUM_TASKS, key)
     interval = mean_interval(returns.total)
-    steps = experiment.num_updates * experiment.num_tasks * experiment.trial.steps_per_task(experiment.env)
+    steps = sum(e.num_updates * e.num_tasks * e.trial.steps_per_task(e.env) for e in experiments)
     result: dict[str, Any] = {
         "return": round(float(interval.mean), 4),
         "interval": [round(float(interval.low), 4), round(float(interval.high), 4)],
@@ -134,12 +156,13 @@ def measured(part: str, core: CoreName, seed: int) -> dict[str, Any]:
     settings = {"agent": SETTINGS[core].agent}
     if part == "bandit":
         experiment = bandit(core, seed)
-        result = learned(experiment)
+        result = learned([experiment])
         reached = result["return"] >= BANDIT_BAR
     else:
-        experiment = t_maze(core, seed)
-        result = learned(experiment)
-        settings["memory_length"] = experiment.env.memory_length
+        *before, last = SETTINGS[core].mazes
+        experiments = [t_maze(core, seed, *maze) for maze in (*before, last)]
+        result, experiment = learned(experiments), experiments[-1]
+        settings |= {"memory_length": last[0], "learned_before": [length for length, _ in before]}
         reached = result["return"] >= MAZE_BAR
     settings |= {"learning_rate": experiment.outer.learning_rate}
     settings |= {"num_tasks": experiment.num_tasks, "num_updates": experiment.num_updates}

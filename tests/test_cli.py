@@ -33,6 +33,16 @@ def run(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A training in a user's own family, in a process of its own -> (its directory, the process)."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "mine.py").write_text(USER_FILE)
+    done = command("train", "rl2", "mine.py:SureBandit", *TINY_OPTIONS, "--out", "run", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done
+
+
 @pytest.fixture
 def bad(capsys):
     """Run a command that must fail with code 2 and one line -> that line."""
@@ -77,7 +87,11 @@ def bad(capsys):
         ("train rl2 bandit --num-tasks 1000000000", "num_tasks: got 1000000000; expected between"),
         ("train rl2 bandit --env.num-arms 10000000000", "num_arms: got 10000000000; expected between"),
         ("train rl2 bandit --trial.num-episodes 10000000000", "num_episodes: got 10000000000; expected"),
-        ("train rl2 bandit --trial.num-adapts 2", "outer.credit: got 'trial'; expected 'episode'"),
+        (
+            "train rl2 bandit --outer.credit episode --outer.normalise-values",
+            "outer.normalise_values: got True",
+        ),
+        ("train maml bandit --outer.baseline critic", "outer.baseline: got 'critic'; expected 'linear' or 'none'"),
         ("train rl2 bandit --out /dev/null/x", "out: cannot make '/dev/null/x'"),
         ("train : bandit", "agent: got ''; expected package.module:Name"),
         ("train .foo:Bar bandit", "agent: got '.foo'; expected package.module:Name"),
@@ -143,12 +157,12 @@ def test_a_damaged_run_is_one_line(bad, run, tmp_path, old, new, said):
 
 
 def test_evaluate_prints_one_json_object(run, capsys):
-    assert main(["evaluate", str(run), "--num-tasks", "100", "--seed", "3", "--json"]) == 0
+    assert main(["evaluate", str(run), "--num-tasks", "50", "--seed", "3", "--json"]) == 0
     out = capsys.readouterr().out
     evaluation = json.loads(out)
     assert out.count("\n") == 1
     assert (evaluation["agent"], evaluation["env"], evaluation["num_tasks"], evaluation["seed"]) == (
-        "rl2", "bandit", 100, 3,
+        "rl2", "bandit", 50, 3,
     )  # fmt: skip
     assert [set(e) for e in evaluation["episodes"]] == [{"mean", "iqm", "low", "high"}] * 3
     assert set(evaluation["total"]) == {"mean", "low", "high", "standard_error"}
@@ -174,8 +188,10 @@ def test_an_evaluation_is_repeated_from_its_protocol(run, capsys):
     assert evaluated("--seed", "1")["total"] != again["total"]
 
 
-def test_more_episodes_than_in_training(run, capsys):
-    assert main(["evaluate", str(run), "--trial.num-episodes", "6", "--num-tasks", "50", "--json"]) == 0
+def test_more_episodes_than_in_training(own, monkeypatch, capsys):
+    monkeypatch.chdir(own[0].parent)
+    options = "--allow-code --trial.num-episodes 6 --num-tasks 50 --json"
+    assert main(["evaluate", "run", *options.split()]) == 0
     assert len(json.loads(capsys.readouterr().out)["episodes"]) == 6
 
 
@@ -231,30 +247,24 @@ def test_help(capsys, arguments):
         assert "--env.num-arms" in out
 
 
-def test_a_users_own_file(tmp_path, monkeypatch, bad, capsys):
-    (tmp_path / "mine.py").write_text(USER_FILE)
-    monkeypatch.chdir(tmp_path)
-    options = [*TINY_OPTIONS, "--num-updates", "5", "--out", "own"]
-    assert main(["train", "rl2", "mine.py:SureBandit", *options]) == 0
-    capsys.readouterr()
-    assert "pass --allow-code" in bad("evaluate", "own")
-    assert main(["evaluate", "own", "--allow-code", "--num-tasks", "50"]) == 0
+def test_a_users_own_file(own, monkeypatch, bad):
+    monkeypatch.chdir(own[0].parent)
+    assert "pass --allow-code" in bad("evaluate", "run")
+    assert main(["evaluate", "run", "--allow-code", "--num-tasks", "50"]) == 0
 
 
-def test_a_changed_reward_is_noticed(tmp_path, monkeypatch):
+def test_a_changed_reward_is_noticed(own):
     """The same class, fields and spaces, but another reward than the checkpoint's."""
-    (tmp_path / "mine.py").write_text(USER_FILE)
-    options = [*TINY_OPTIONS, "--num-updates", "5", "--out", "own"]
-    assert command("train", "rl2", "mine.py:SureBandit", *options, cwd=tmp_path).returncode == 0
-    (tmp_path / "mine.py").write_text(USER_FILE.replace("> 0.5", "> 0.25"))
-    done = command("evaluate", "own", "--allow-code", cwd=tmp_path)
+    file = own[0].parent / "mine.py"
+    file.write_text(USER_FILE.replace("> 0.5", "> 0.25"))
+    done = command("evaluate", own[0], "--allow-code")
+    file.write_text(USER_FILE)
     assert done.returncode == 2
     assert "now pays other rewards" in done.stderr
 
 
-def test_json_leaves_standard_output_to_one_object(tmp_path):
-    done = command("train", "rl2", "bandit", *TINY_OPTIONS, "--out", tmp_path / "run", "--json")
-    assert done.returncode == 0, done.stderr
+def test_json_leaves_standard_output_to_one_object(own):
+    done = own[1]
     assert json.loads(done.stdout)["num_tasks"] == 64
     assert "update 20/20" in done.stderr
     assert done.stderr.strip().endswith("report.html")

@@ -17,6 +17,8 @@ from quickstudy.nets.state_space import StateSpace, in_parallel, linear_recurren
 from quickstudy.nets.transformer import Gate, Transformer
 
 IN, HIDDEN, CONTEXT, STEPS = 3, 8, 4, 11
+CUT = 5
+"""Where a sequence is cut; one place, so that what is behind it is compiled once for a core."""
 KINDS = [
     ("gru", 1),
     ("gru", 2),
@@ -66,10 +68,9 @@ def test_step_form_equals_sequence_form(name, num_layers):
     assert features.shape == (STEPS, core.feature_size)
     np.testing.assert_allclose(unrolled(core, xs, core.init_state(), reset), features, atol=1e-5)
 
-    middle = 6
-    state = jax.tree.map(lambda x: x[middle - 1], states)
-    rest = unrolled(core, xs[middle:], state, reset[middle:])
-    np.testing.assert_allclose(rest, features[middle:], atol=1e-5)
+    state = jax.tree.map(lambda x: x[CUT - 1], states)
+    rest = unrolled(core, xs[CUT:], state, reset[CUT:])
+    np.testing.assert_allclose(rest, features[CUT:], atol=1e-5)
 
 
 @each_core
@@ -81,12 +82,12 @@ def test_no_resets_is_resets_never(name, num_layers):
 
 @each_core
 def test_a_reset_is_a_new_start(name, num_layers):
-    core, xs, cut = made(name, num_layers), inputs(), 5
-    whole = unrolled(core, xs, core.init_state(), jnp.arange(STEPS) == cut)
-    alone = unrolled(core, xs[cut:], core.init_state(), jnp.zeros(STEPS - cut, bool))
-    np.testing.assert_allclose(whole[cut:], alone, atol=1e-5)
+    core, xs = made(name, num_layers), inputs()
+    whole = unrolled(core, xs, core.init_state(), jnp.arange(STEPS) == CUT)
+    alone = unrolled(core, xs[CUT:], core.init_state(), jnp.zeros(STEPS - CUT, bool))
+    np.testing.assert_allclose(whole[CUT:], alone, atol=1e-5)
     kept = unrolled(core, xs, core.init_state(), jnp.zeros(STEPS, bool))
-    assert np.abs(whole[cut:] - kept[cut:]).max() > 1e-3
+    assert np.abs(whole[CUT:] - kept[CUT:]).max() > 1e-3
 
 
 @each_core
@@ -129,7 +130,7 @@ def test_scan_equals_plain_recurrence_in_float64():
             z = a * z + b
             expected.append(z)
         for recurrence in (linear_recurrence, one_by_one, in_parallel):
-            np.testing.assert_allclose(recurrence(factors, given), expected, atol=1e-14)
+            np.testing.assert_allclose(jax.jit(recurrence)(factors, given), expected, atol=1e-14)
 
 
 def test_a_state_space_in_chunks_is_the_one_in_one_piece():
@@ -183,7 +184,7 @@ def test_a_state_space_remembers_as_its_eigenvalues_say():
         z = block.step(u, z)[1]
         return z, z
 
-    states = jax.lax.scan(body, block.init_state(), us)[1]
+    states = jax.jit(lambda us: jax.lax.scan(body, block.init_state(), us)[1])(us)
     decay = jnp.exp(-jnp.exp(block.log_decay))
     assert 0.5 < decay.min() < decay.max() < 0.999
     np.testing.assert_allclose(jnp.abs(states[-1]), decay**19 * jnp.abs(states[0]), rtol=1e-4)
@@ -202,14 +203,16 @@ def test_attention_in_blocks_equals_the_plain_sum(num_steps):
             logits = np.asarray(k)[reached, h] @ np.asarray(q)[t, h] / 2
             shares = np.exp(logits) / np.exp(logits).sum()
             expected[t, h] = shares @ np.asarray(v)[reached, h]
-    np.testing.assert_allclose(attend(q, k, v, jnp.asarray(ages), rotary=False), expected, atol=1e-5)
+    attended = jax.jit(attend, static_argnames="rotary")(q, k, v, jnp.asarray(ages), rotary=False)
+    np.testing.assert_allclose(attended, expected, atol=1e-5)
 
 
 def test_products_of_rotated_vectors_depend_on_their_distance_alone():
     q, k = jax.random.normal(jax.random.key(8), (2, 1, 1, 5))
 
+    @jax.jit
     def product(at_q, at_k):
-        return (rotated(q, jnp.array([at_q])) * rotated(k, jnp.array([at_k]))).sum()
+        return (rotated(q, at_q[None]) * rotated(k, at_k[None])).sum()
 
     np.testing.assert_allclose(product(3, 1), product(40, 38), rtol=1e-4)
     assert abs(product(3, 1) - product(3, 2)) > 1e-3
@@ -227,9 +230,10 @@ def test_a_gated_transformer_begins_near_the_identity():
 def test_a_slot_is_written_and_found_by_content():
     """Two unlike inputs go to two slots; the first input again reads what it wrote."""
     core = ExternalMemory(IN, HIDDEN, 1, 3, jax.random.key(10))
+    step = jax.jit(lambda x, state: core.step(x, state))
     state, slots = core.init_state(), []
     for x in (jnp.array([3.0, 0, 0]), jnp.array([0, -3.0, 0])):
-        _, after = core.step(x, state)
+        _, after = step(x, state)
         slots.append(int(jnp.abs(after.memory - state.memory).sum(-1).argmax()))
         state = after
     assert slots[0] != slots[1]

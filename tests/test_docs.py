@@ -20,6 +20,8 @@ from quickstudy.updates import init_state, run_updates
 from tests.runs import ROOT
 
 TRIAL = TrialShape(num_episodes=3)
+live_in = jax.jit(collect, static_argnums=(0, 1, 2))
+replayed = jax.jit(replay, static_argnums=0)
 
 
 def skeleton(page, file, name, tmp_path):
@@ -51,8 +53,8 @@ def test_new_agent(tmp_path):
     env = Bandit(num_arms=2)
     meta_params = agent.init(env, TRIAL, jax.random.key(0))
     task_keys, trial_keys = keys.per_task(jax.random.key(1), np.arange(4))
-    trials = collect(agent, env, TRIAL, meta_params, sample_tasks(env, task_keys), trial_keys)
-    log_prob = replay(agent, meta_params, trials).policy.log_prob(trials.phases.action)
+    trials = live_in(agent, env, TRIAL, meta_params, sample_tasks(env, task_keys), trial_keys)
+    log_prob = replayed(agent, meta_params, trials).policy.log_prob(trials.phases.action)
     np.testing.assert_allclose(log_prob, trials.phases.log_prob, atol=1e-5)
     outer = PPO(learning_rate=0.02, discount=1.0)
     # Win-stay lose-shift earns 5/3 here, which is the optimum; a random agent 3/2.

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 from quickstudy import keys
 from quickstudy.agents.anil import ANIL
@@ -22,7 +21,7 @@ from quickstudy.outer.a2c import A2C
 from quickstudy.outer.ppo import PPO
 from quickstudy.outer.trpo import TRPO
 from quickstudy.rollout import collect, replay, sample_tasks
-from quickstudy.types import Outcome, TimeStep, Transition, Trials, TrialShape
+from quickstudy.types import TimeStep, Transition, Trials, TrialShape
 from tests.probes import ContinuousProbe, DiscreteProbe
 
 SMALL = {"hidden_sizes": (4, 4), "activation": "tanh"}
@@ -380,22 +379,6 @@ def test_on_a_quadratic_family_the_initialisation_is_the_closed_form(first_order
     left = 1 - agent.inner_rate * CURVATURE
     weight = CURVATURE * (left if first_order else left**2)
     np.testing.assert_allclose(found, (weight @ CENTRE / weight.sum())[None], atol=1e-4)
-
-
-@dataclasses.dataclass(frozen=True)
-class Silent(DiscreteProbe):
-    """Three actions, one of which pays, in a place that tells nothing."""
-
-    @property
-    def observation_space(self):
-        return spaces.Discrete(1)
-
-    def reset(self, task, key):
-        return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-
-    def step(self, task, state, action, key):
-        reward = (action == task).astype(jnp.float32)
-        return state, Outcome(jnp.zeros((), jnp.int32), reward, jnp.zeros((), bool))
 
 
 def test_a_critic_that_is_not_there_is_asked_for_nothing():

@@ -15,6 +15,7 @@ from quickstudy.discretisation import Bins, DiscretisedActions
 from quickstudy.envs.bandit import Bandit
 from quickstudy.errors import InputError
 from quickstudy.normalisation import NormalisedObservations, Statistics
+from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, replay, sample_tasks
 from quickstudy.session import load
 from quickstudy.train import resume, train
@@ -43,13 +44,16 @@ class FarProbe(ContinuousProbe):
         return state, outcome._replace(observation=1000 + 50 * task)
 
 
-def settings(**changes):
-    """A tiny training in the far probe."""
-    return tiny(env=FarProbe(), agent=AdaptingProbe(), trial=TrialShape(1, 2, 1), **changes)
-
-
-def with_episode_credit(experiment):
-    return dataclasses.replace(experiment, outer=dataclasses.replace(experiment.outer, credit="episode"))
+# A tiny training in the far probe, with both settings; as many tasks in every evaluation: one compiled shape.
+FAR = tiny(
+    env=FarProbe(),
+    agent=AdaptingProbe(),
+    outer=PPO(num_minibatches=2, credit="episode"),
+    trial=TrialShape(1, 2, 1),
+    num_test_tasks=32,
+    normalise_observations=True,
+    action_bins=5,
+)
 
 
 def test_bins_are_evenly_spaced_and_found_again():
@@ -113,25 +117,23 @@ def first_step():
 
 
 def test_the_outer_loop_keeps_the_statistics_of_what_was_lived():
-    experiment = with_episode_credit(settings(normalise_observations=True))
-    state, _ = run_updates(experiment, init_state(experiment), 3)
+    state, _ = run_updates(FAR, init_state(FAR), 3)
     statistics = state.outer.meta_params.statistics
-    assert float(statistics.seen) == 3 * experiment.steps_per_update[-1]
+    assert float(statistics.seen) == 3 * FAR.steps_per_update[-1]
     # The task is uniform in [-1, 1]: deviation 50/√3 around 1000.
     np.testing.assert_allclose(statistics.mean, 1000, atol=15)
     np.testing.assert_allclose(np.sqrt(statistics.variance), 50 / np.sqrt(3), rtol=0.25)
 
 
 def test_an_evaluation_leaves_them_and_a_run_directory_holds_them(tmp_path):
-    experiment = with_episode_credit(settings(normalise_observations=True, action_bins=5))
     directory = tmp_path / "run"
-    trained = train(experiment, directory, progress=False)
+    trained = train(FAR, directory, progress=False)
     loaded = load(directory, allow_code=True)
     for one, other in zip(
         jax.tree.leaves(trained.meta_params), jax.tree.leaves(loaded.meta_params), strict=True
     ):
         np.testing.assert_array_equal(one, other)
-    assert loaded.evaluate(num_tasks=64) == trained.evaluation
+    assert loaded.evaluate(num_tasks=32) == trained.evaluation
     protocol = json.loads((directory / "evaluation.json").read_text())["protocol"]["agent"]
     assert protocol["agent"]["num_bins"] == 5
     before = final_arrays(directory)[1]

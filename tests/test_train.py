@@ -1,7 +1,9 @@
 """The training loop: it learns, it is repeatable, it survives what happens to long runs."""
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 import os
 import random
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from quickstudy.agents.rl2 import RL2
+from quickstudy.cli import main
 from quickstudy.envs.bandit import Bandit
 from quickstudy.errors import InputError, RunError
 from quickstudy.experiment import Experiment
@@ -33,7 +36,6 @@ from tests.runs import (
     ROOT,
     TINY_OPTIONS,
     assert_same_arrays,
-    command,
     environment,
     final_arrays,
     start,
@@ -45,8 +47,8 @@ from tests.runs import (
 class FaultyPPO(PPO):
     """PPO whose updates are NaN from one share of the training to another."""
 
-    bad_from: float = 0.0
-    bad_to: float = 0.0
+    bad_from: float = 0.25
+    bad_to: float = 0.45
 
     def update(self, agent, state, trials, progress, key):
         state, metrics = super().update(agent, state, trials, progress, key)
@@ -201,6 +203,13 @@ def test_a_finished_run_can_be_resumed_without_harm(finished):
     assert_same_arrays(before[1], final_arrays(finished[0])[1])
 
 
+def printed(*arguments, directory):
+    """Run `quickstudy …` in this process -> (the final arrays of a run, the evaluation that was printed)."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([*map(str, arguments), "--json"]) == 0
+    return final_arrays(directory), json.loads(out.getvalue())
+
+
 def killed_and_resumed(directory, seconds):
     """Kill a training after so many seconds from its first line of metrics, then resume it."""
     process = start("train", "rl2", "bandit", *TINY_OPTIONS, "--num-updates", 300, "--out", directory)
@@ -210,17 +219,14 @@ def killed_and_resumed(directory, seconds):
     process.kill()
     process.communicate()
     assert process.returncode in (0, -signal.SIGKILL)
-    done = command("resume", directory, "--json")
-    assert done.returncode == 0, done.stderr
-    return final_arrays(directory), json.loads(done.stdout)
+    return printed("resume", directory, directory=directory)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run") / "undisturbed"
-    done = command("train", "rl2", "bandit", *TINY_OPTIONS, "--num-updates", 300, "--out", directory, "--json")
-    assert done.returncode == 0, done.stderr
-    return final_arrays(directory), json.loads(done.stdout)
+    options = [*TINY_OPTIONS, "--num-updates", "300", "--out", directory]
+    return printed("train", "rl2", "bandit", *options, directory=directory)
 
 
 @pytest.mark.parametrize("moment", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 10))])
@@ -297,7 +303,7 @@ def test_another_environment_is_refused(tmp_path):
 
 def test_updates_that_are_not_finite_are_skipped_and_counted():
     """Updates 5 to 8 of 20 are NaN: the training goes on without them."""
-    experiment = tiny(outer=FaultyPPO(num_minibatches=2, bad_from=0.25, bad_to=0.45))
+    experiment = tiny(outer=FaultyPPO(num_minibatches=2))
     state, metrics = run_updates(experiment, init_state(experiment), 20)
     assert int(state.skipped) == 4
     assert int(state.skipped_in_a_row) == 0
@@ -311,14 +317,15 @@ def test_updates_that_are_not_finite_are_skipped_and_counted():
 
 
 def test_ten_updates_in_a_row_that_are_not_finite_stop_the_run(tmp_path):
-    experiment = tiny(num_updates=40, outer=FaultyPPO(num_minibatches=2, bad_from=0.25, bad_to=1.0))
+    """Updates 15 to 26 of 60 are NaN."""
+    experiment = tiny(num_updates=60, outer=FaultyPPO(num_minibatches=2))
     with pytest.raises(
         RunError,
-        match=r"10 updates in a row, before update 20, were not finite.*checkpoint 15 is the last good one",
+        match=r"10 updates in a row, before update 25, were not finite.*checkpoint 20 is the last good one",
     ):
         train(experiment, tmp_path / "nan", progress=False)
     update, arrays = final_arrays(tmp_path / "nan")
-    assert update == 15
+    assert update == 20
     assert all(np.isfinite(x).all() for x in arrays.values())
 
 
@@ -331,13 +338,15 @@ def test_a_disk_that_takes_no_more_stops_the_run(tmp_path, first):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "
         "sys.exit(main(sys.argv[1:]))"
     )
+    # What is compiled cannot be kept either, and is soon done with.
+    uncached = {"QUICKSTUDY_CACHE": "", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     directory = tmp_path / "full"
     options = [*TINY_OPTIONS, "--agent.hidden-size", "64", "--out", str(directory)]
     if first == "a line of metrics":
         options += "--log-every 1 --evaluate-every 1000 --num-updates 200".split()
     done = subprocess.run(
         [sys.executable, "-c", script, "train", "rl2", "bandit", *options],
-        capture_output=True, text=True, env=environment(QUICKSTUDY_CACHE=""), check=False, timeout=300,
+        capture_output=True, text=True, env=environment(**uncached), check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "quickstudy: cannot write: File too large; what was saved before is kept\n" in done.stderr
@@ -354,18 +363,16 @@ def test_two_devices_give_the_result_of_one(tmp_path):
         "leaves = jax.tree.leaves(state.outer.meta_params); "
         "np.savez(sys.argv[1], *leaves, count=len(jax.devices()), mean=metrics['return'])"
     )
-    results = []
-    for count in (1, 2):
-        path = tmp_path / f"{count}.npz"
-        flags = f"--xla_force_host_platform_device_count={count}"
-        subprocess.run(
-            [sys.executable, "-c", script, path], check=True, cwd=ROOT, env=environment(XLA_FLAGS=flags)
-        )
-        results.append(np.load(path))
-        assert int(results[-1]["count"]) == count
-    for name in results[0].files:
-        if name != "count":
-            np.testing.assert_allclose(results[0][name], results[1][name], atol=1e-5)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    path = tmp_path / "two.npz"
+    subprocess.run([sys.executable, "-c", script, path], check=True, cwd=ROOT, env=environment(XLA_FLAGS=flags))
+    two = np.load(path)
+    state, metrics = run_updates(tiny(), init_state(tiny()), 10)
+    assert (len(jax.devices()), int(two["count"])) == (1, 2)
+    leaves = jax.tree.leaves(state.outer.meta_params)
+    assert len(two.files) == len(leaves) + 2
+    for name, one in {"mean": metrics["return"], **{f"arr_{i}": x for i, x in enumerate(leaves)}}.items():
+        np.testing.assert_allclose(one, two[name], atol=1e-5)
 
 
 def test_tasks_that_devices_cannot_share_are_refused(monkeypatch):

@@ -180,8 +180,11 @@ class InnerLoop(abc.ABC):
         # What lies behind the last episode is neither chosen nor earned.
         log_prob, reward = log_prob * phase.mask, phase.reward * phase.mask / judged.deviation
         baseline = (phase.value + judged.mean) * phase.mask / judged.deviation
-        dice = jax.vmap(lambda *stream: surrogates.dice(*stream, self.discount))
-        return dice(log_prob, reward, baseline, phase.timestep.first)
+
+        def dice(log_prob: Array, reward: Array, baseline: Array, first: Array) -> Array:
+            return surrogates.dice(log_prob, reward, baseline, first, self.discount)
+
+        return jax.vmap(dice)(log_prob, reward, baseline, phase.timestep.first)
 
     def _kept(self, function: Any) -> Any:
         return jax.checkpoint(function) if self.rematerialise else function
