@@ -2,10 +2,10 @@
 
     python benchmarks/maml_throughput.py [--updates 10] [--repeats 5]
 
-MAML by TRPO on point navigation at the sizes at which pytorch-maml-rl was measured (20 tasks × 20 episodes × 100
-steps, two layers of 64, one inner step): sampling of both phases and the meta-update together, by the very updates
-that `train` makes. Its figure on a machine of this kind, 21,000 to 25,000 steps a second, is a constant here; it
-was not run beside ours.
+MAML by TRPO on point navigation at the sizes at which pytorch-maml-rl was measured (20 tasks × 20 episodes ×
+100 steps, two layers of 64, one inner step): sampling of both phases and the meta-update together, by the very
+updates that `train` makes. Its figure on a machine of this kind, 21,000 to 25,000 steps a second, is a constant
+here; it was not run beside ours.
 
 Floating-point operations of an update are counted from the networks' sizes: what a multiplication by a layer's
 weights takes, forward, backward and along a tangent; everything else is left out. The limit is the best product
@@ -53,8 +53,8 @@ def operations(experiment: Experiment) -> float:
 
     A product with all weights of a step is 1. Sampling: 1 a phase. The gradient: the inner one 3 (forward, and
     back to inputs and weights), its derivative 6 more, the last phase 3. A product with F over a share of the
-    streams: along the tangent 6 for the inner gradient and 2 for the last phase, back 6 and 2. The search: 3 + 1
-    for each of its tries, of which one is counted.
+    streams: along the tangent 6 for the inner gradient and 2 for the last phase, back 6 and 2. The search: 3 +
+    1 for each of its tries, of which one is counted.
     """
     (width, _), outer = experiment.agent.hidden_sizes, experiment.outer
     space = experiment.env

@@ -91,7 +91,7 @@ def bad(capsys):
             "train rl2 bandit --outer.credit episode --outer.normalise-values",
             "outer.normalise_values: got True",
         ),
-        ("train maml bandit --outer.baseline critic", "outer.baseline: got 'critic'; expected 'linear' or 'none'"),
+        ("train maml bandit --outer.baseline critic", "outer.baseline: got 'critic'; expected 'linear'"),
         ("train rl2 bandit --out /dev/null/x", "out: cannot make '/dev/null/x'"),
         ("train : bandit", "agent: got ''; expected package.module:Name"),
         ("train .foo:Bar bandit", "agent: got '.foo'; expected package.module:Name"),

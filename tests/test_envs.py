@@ -36,6 +36,7 @@ RANDOM_RETURN = {
     "tabular-mdp": (9.38, 10.62),
     "two-step": (49.3, 50.7),
     "point-navigation": (-65.01, -58.13),
+    "told": (-65.01, -58.13),
     "semi-circle": (0.1723, 0.9429),
     "wind": (0.03854, 0.2918),
     "cartpole": (21.0, 24.4),

@@ -110,7 +110,7 @@ def test_ridge_regression_is_numpys_least_squares():
 
 
 def test_orthonormal_columns_of_a_matrix_that_is_nearly_singular():
-    """Powers of the time up to the third, as the baseline has them, and a column that all but repeats another."""
+    """Powers of the time up to the third, as the baseline has them, and a column that nearly repeats one."""
     t = np.linspace(0.01, 2.0, 200)
     x = np.stack([np.ones_like(t), t, t**2, t**3, t + 1e-4 * np.sin(9 * t)], axis=1)
     q = np.asarray(orthonormal(jnp.asarray(x, jnp.float32)), np.float64)

@@ -12,12 +12,12 @@ from quickstudy import references
 from quickstudy.cli import main
 from quickstudy.envs.two_step import TwoStep
 from quickstudy.errors import InputError
-from quickstudy.experiment import to_record
+from quickstudy.experiment import from_record, to_record
 from quickstudy.files import read_json, write_json
 from quickstudy.reproduction import STUDIES, page, reproduce
 from quickstudy.reproduction.gathering import gathered
 from quickstudy.reproduction.measuring import reference_agents
-from quickstudy.reproduction.published import Cell, Limit, Study
+from quickstudy.reproduction.published import TABLES, Cell, Limit, Study
 from quickstudy.reproduction.recipes import RECIPES, Recipe, recipe
 from quickstudy.reproduction.rows import method_rows, trained_by, verdict
 from quickstudy.reproduction.run import chosen_cells
@@ -89,7 +89,7 @@ def again(directory, **changes):
 
 
 def test_numbers_as_published():
-    bandits, mdps = STUDIES["rl2-bandits"], STUDIES["rl2-mdps"]
+    bandits, mdps = TABLES["rl2-bandits"], TABLES["rl2-mdps"]
     assert bandits.cell("n10-k5").rows["rl2"] == 6.7
     assert bandits.cell("n10-k50").rows["optimistic-thompson"] == 5.5
     assert bandits.cell("n100-k10").rows["gittins"] == 82.8
@@ -102,12 +102,12 @@ def test_numbers_as_published():
     assert mdps.cell("n25").rows["epsilon-greedy-planner"] == 377.3
     assert mdps.cell("n75").rows["rl2"] == 1428.8
     assert mdps.cell("n100").limit == Limit(2049.8, margin=2.2)
-    assert STUDIES["varibad-grid"].published_optimal == {"varibad": (4, 20), "rl2": (0, 20)}
+    assert TABLES["varibad-grid"].published_optimal == {"varibad": (4, 20), "rl2": (0, 20)}
 
 
-@pytest.mark.parametrize("study", [name for name in STUDIES if name != "tiny"])
+@pytest.mark.parametrize("study", TABLES)
 def test_every_cell_has_a_recipe_and_its_exact_limit(study):
-    for cell in STUDIES[study].cells:
+    for cell in TABLES[study].cells:
         experiment = recipe(study, cell.name)
         assert (experiment.env, experiment.trial) == (cell.env, cell.trial)
         assert len(experiment.stages) == 1 + len(experiment.curriculum.lengths)
@@ -125,7 +125,7 @@ def estimate(mean, half):
 def bandits(tmp_path):
     """What two cells of a long reproduction leave behind, without the hours."""
     for name, best in (("n10-k5", 6.65), ("n100-k50", 85.3)):
-        cell = STUDIES["rl2-bandits"].cell(name)
+        cell = TABLES["rl2-bandits"].cell(name)
         measured = {learner: estimate(mean, 0.02) for learner, mean in cell.rows.items() if learner != "maml"}
         for seed in range(5):
             run = tmp_path / name / f"seed{seed}"
@@ -135,7 +135,7 @@ def bandits(tmp_path):
             total = estimate(best * (1 - 0.002 * seed), 0.02)
             write_json(run / "measured.json", {"checkpoint": 1000, "num_tasks": 1000, "total": total})
         write_json(tmp_path / name / "references.json", {"num_tasks": 500, "rows": measured})
-    return gathered(STUDIES["rl2-bandits"], tmp_path, {"n10-k5": 3}, 1000)
+    return gathered(TABLES["rl2-bandits"], tmp_path, {"n10-k5": 3}, 1000)
 
 
 def test_other_cells_of_the_directory_are_shown_too(bandits):
@@ -165,7 +165,7 @@ def test_pages_fit_and_are_drawn(done, bandits, tmp_path, scheme):
 
 
 def test_a_study_names_further_learners():
-    study = STUDIES["rl2-mdps"]
+    study = TABLES["rl2-mdps"]
     agents = reference_agents(study, study.cell("n10"))
     assert {"random", "bayes-planner", "opsrl"} < set(agents)
     assert agents["psrl"].prior_mean is None
@@ -361,3 +361,11 @@ def test_signatures_of_the_references(done):
     assert bayes["interaction"]["low"] > 0.2
     assert abs(bayes["reward effect"]["mean"]) < 0.05
     assert free["reward effect"]["low"] > 0.1
+
+
+@pytest.mark.parametrize("study", [name for name in STUDIES if not name.startswith("tiny")])
+def test_every_experiment_is_read_back(study):
+    for cell in STUDIES[study].cells:
+        if cell.is_trained:
+            experiment = recipe(study, cell.name)
+            assert from_record(to_record(experiment)) == experiment

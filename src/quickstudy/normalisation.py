@@ -111,7 +111,7 @@ class _WithStatistics:
     """The agent as an outer loop may improve it: its own meta-parameters, under given statistics."""
 
     def __init__(self, agent: NormalisedObservations, statistics: Statistics):
-        self._statistics = statistics
+        self._statistics, self.agent = statistics, agent.agent
         for name in ("init_task", "init_memory", "step", "adapt", "unroll"):
             if hasattr(agent, name):
                 setattr(self, name, self._given(getattr(agent, name)))

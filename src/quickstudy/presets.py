@@ -161,16 +161,20 @@ GRADIENT = ("maml", "anil", "meta-sgd", "cavia", "leo", "mmaml", "learned-optimi
 WITHOUT_CRITIC = {"baseline": "linear", "credit": "episode", "phases": "last"}
 
 
-def _gradient(summary: str, num_tasks: int, **fields: Any) -> Preset:
+def _gradient(
+    summary: str, agent_fields: dict[str, Any], outer_fields: dict[str, Any], **fields: Any
+) -> Preset:
     """MAML's own protocol: one adaptation, to 20 episodes."""
     return Preset(
         outer="trpo",
         summary=summary,
-        outer_fields={"gae_lambda": 1.0},
+        agent_fields=agent_fields,
+        # A fifth of the streams tells the curvature as well, for a third of the time.
+        outer_fields={"gae_lambda": 1.0, "fisher_share": 0.2, **outer_fields},
         any_outer_fields=WITHOUT_CRITIC,
         trial_fields={"num_adapts": 1, "num_streams": 20, "num_episodes": 1},
         fields={
-            "num_tasks": num_tasks,
+            "num_tasks": 20,
             "evaluate_every": 20,
             "num_validation_tasks": 40,
             "num_test_tasks": 200,
@@ -180,13 +184,29 @@ def _gradient(summary: str, num_tasks: int, **fields: Any) -> Preset:
 
 
 PRESETS |= {
-    ("maml", "point-navigation"): _gradient("20 tasks of 20 episodes an update, as published", 20, num_updates=200),
+    ("maml", "point-navigation"): _gradient(
+        "20 tasks of 20 episodes an update, one inner step, as published",
+        {"inner_rate": 0.5, "later_inner_rate": 0.25},
+        {},
+        num_updates=100,
+    ),
     **{
-        ("maml", name): _gradient("40 tasks of 20 episodes an update, as published", 40, num_updates=300)
+        ("maml", name): _gradient(
+            "20 tasks of 20 episodes an update, one inner step; a wider trust region than published",
+            {"inner_rate": 0.1, "later_inner_rate": 0.05},
+            {"max_kl": 0.04},
+            num_updates=100,
+        )
         for name in ("cheetah-direction", "cheetah-velocity", "ant-direction")
     },
 }
-GRADIENT_FALLBACK = _gradient("one adaptation to 20 episodes, in 20 tasks an update", 20)
+# Of agents that MAML's own protocol does not suit.
+OWN_WAYS: dict[str, dict[str, Any]] = {
+    "reptile": {"outer": "reptile", "outer_fields": {}},
+    # The first adaptation tells the task, the second is the first that steps.
+    "mmaml": {"trial_fields": {"num_adapts": 2, "num_streams": 20, "num_episodes": 1}},
+}
+GRADIENT_FALLBACK = _gradient("one adaptation to 20 episodes, in 20 tasks an update; tuned for nothing", {}, {})
 
 
 def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
@@ -218,7 +238,7 @@ def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
         env=build(env_class, tuned.env_fields, "env"),
         outer=outer_value,
         trial=TrialShape(**tuned.trial_fields),
-        **tuned.fields,
+        **tuned.fields | ({} if variant is None else variant.fields),
     )
 
 
@@ -228,4 +248,5 @@ def _tuned(agent: str, name: str, env: str) -> Preset:
         return PRESETS.get((name, env)) or PRESETS.get((ANY, env), FALLBACK)
     # What suits MAML in a family suits its relatives better than nothing.
     known = (PRESETS.get((of, env)) for of in (agent, name, "maml"))
-    return next((preset for preset in known if preset is not None), GRADIENT_FALLBACK)
+    tuned = next((preset for preset in known if preset is not None), GRADIENT_FALLBACK)
+    return dataclasses.replace(tuned, **OWN_WAYS.get(name, {}))

@@ -95,6 +95,20 @@ def replay(agent: Any, meta_params: PyTree, trials: Trials) -> Output:
     return jax.vmap(replay_one)(trials.key, trials.phases)
 
 
+def learned(agent: Any, meta_params: PyTree, trials: Trials) -> PyTree:
+    """The `task_params` [N, ...] after every recorded phase, the last one too, is adapted to."""
+
+    def learn_one(key: Key, phases: Transition) -> PyTree:
+        def learn(task_params: PyTree, recorded: tuple[Array, Transition]) -> tuple[PyTree, None]:
+            phase, transitions = recorded
+            return agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase)), None
+
+        task_params = agent.init_task(meta_params, _init_key(key))
+        return jax.lax.scan(learn, task_params, (jnp.arange(len(phases.reward)), phases))[0]
+
+    return jax.vmap(learn_one)(trials.key, trials.phases)
+
+
 def episode_index(transitions: Transition) -> Array:
     """The number, from 0, of the episode that each step belongs to; the last axis is T."""
     return jnp.cumsum(transitions.timestep.first.astype(jnp.int32), axis=-1) - 1

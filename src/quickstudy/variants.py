@@ -15,14 +15,16 @@ class Variant:
     summary: str
     agent_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of the experiment itself."""
 
 
 VARIANTS: dict[str, Variant] = {
     "promp": Variant(
         "maml",
         "ppo",
-        "ProMP (Rothfuss et al. 2019, arXiv 1810.06784): MAML with the estimator lvc, clipping, and a penalty on "
-        "what is adapted from",
+        "ProMP (Rothfuss et al. 2019, arXiv 1810.06784): MAML with the estimator lvc, clipping, and a penalty "
+        "on what is adapted from",
         agent_fields={"estimator": "lvc"},
         outer_fields={
             # Appendix of the paper.
@@ -56,5 +58,7 @@ VARIANTS: dict[str, Variant] = {
         "evolution",
         "ES-MAML (Song et al. 2020, arXiv 1910.01215): MAML by evolution strategies",
         outer_fields={"population_size": 40, "sigma": 0.1, "learning_rate": 0.03},
+        # Each member has a task, and its mirror image the same.
+        fields={"num_tasks": 40},
     ),
 }

@@ -4,10 +4,10 @@
     a phase:        S streams of experience by π_φ, which remembers nothing
     an adaptation:  L(φ) = -mean over the phase's steps of J(φ)  (+ c_v (V_φ - R)² / 2);   φ ← move(φ, ∇L)
 
-J is one of `maths.surrogates`. Its advantages are numbers, measured from a regression on the phase's own returns
-or from the agent's critic, and brought to mean 0 and deviation 1. What φ is, how π comes of it and how a gradient
-moves it is each agent's own: `start`, `says` and `move`. An outer loop that follows gradients follows them through
-all this; `first_order` takes the inner gradient for a number.
+J is one of `maths.surrogates`. Its advantages are numbers, measured from a regression on the phase's returns or
+from the agent's critic, and brought to mean 0 and deviation 1. What φ is, how π comes of it and how a gradient
+moves it is each agent's own: `start`, `says` and `move`. An outer loop that follows gradients follows them
+through all this; `first_order` takes the inner gradient for a number.
 
 Source: Finn et al. 2017 (MAML, arXiv 1703.03400), algorithm 3.
 """
@@ -64,7 +64,7 @@ class InnerLoop(abc.ABC):
     first_order: bool = False
     """Take the inner gradient for a number, that does not depend on where it was taken."""
     baseline: Baseline = "linear"
-    """What the inner advantages are measured from: the agent's critic, a regression on the phase, or nothing."""
+    """What inner advantages are measured from: the agent's critic, a regression on the phase, or nothing."""
     discount: float = 0.99
     """Of the inner advantages."""
     gae_lambda: float = 1.0

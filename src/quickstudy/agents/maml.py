@@ -2,10 +2,11 @@
 
     φ_0 = θ;   φ_{k+1} = φ_k - α ∇L(φ_k), L the policy gradient's loss on S episodes by π_φk
 
-What is meta-learned is θ, by an outer loop that asks how well π_φK does: the gradient runs through the steps, and
-so through the second derivatives of L. `first_order` leaves those out. With an outer loop that credits the first
-phases for what is learned from them (`--outer.credit trial`) this is E-MAML, with `--outer ppo`, the estimator lvc
-and a penalty on their change ProMP, with `--outer evolution` ES-MAML, with `--outer reptile` Reptile.
+What is meta-learned is θ, by an outer loop that asks how well π_φK does: the gradient runs through the steps,
+and so through the second derivatives of L. `first_order` leaves those out. With an outer loop that credits the
+first phases for what is learned from them (`--outer.credit trial`) this is E-MAML, with `--outer ppo`, the
+estimator lvc and a penalty on their change ProMP, with `--outer evolution` ES-MAML, with `--outer reptile`
+Reptile.
 
 Source: Finn et al. 2017 (arXiv 1703.03400), algorithms 1 and 3; estimators by `maths.surrogates`.
 Differs from the paper: none known of the algorithm; the settings of an experiment are its preset's.

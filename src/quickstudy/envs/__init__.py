@@ -27,6 +27,7 @@ REGISTRY = {
     "semi-circle": "quickstudy.envs.semi_circle:SemiCircle",
     "t-maze": "quickstudy.envs.t_maze:TMaze",
     "tabular-mdp": "quickstudy.envs.tabular_mdp:TabularMDP",
+    "told": "quickstudy.envs.told:Told",
     "two-step": "quickstudy.envs.two_step:TwoStep",
     "walker-parameters": "quickstudy.envs.walker:WalkerParameters",
     "wind": "quickstudy.envs.wind:Wind",

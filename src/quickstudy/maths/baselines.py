@@ -44,7 +44,7 @@ def linear_values(x: Array, returns: Array, mask: Array, ridge: float = RIDGE) -
 
 def ridge_fit(x: Array, y: Array, ridge: float) -> Array:
     """x w for w = argmin |x w - y|² + ridge |w|²; x [M, F] and y [M] -> [M]."""
-    # The penalty is F more rows, sqrt(ridge) I, whose target is 0. With Q R these rows and those of x, x w = Q Qᵀ y.
+    # The penalty is F more rows, sqrt(ridge) I, whose target is 0. With Q R all these rows, x w = Q Qᵀ y.
     padded = jnp.concatenate([x, ridge**0.5 * jnp.eye(x.shape[-1], dtype=x.dtype)])
     q = orthonormal(padded)[: len(y)]
     return q @ (q.T @ y)

@@ -45,7 +45,7 @@ def advantages(stream: Transition, credit: Credit, discount: float, gae_lambda: 
 
 
 def with_values_of(baseline: Baseline, phase: Transition, credit: Credit, discount: float) -> Transition:
-    """One phase [S, T] with the baseline's values; without a critic nothing is known of what lies behind a cut."""
+    """One phase [S, T] with the baseline's values; without a critic nothing is known of behind a cut."""
     if baseline == "critic":
         return phase
     zeros = jnp.zeros_like(phase.reward)

@@ -1,8 +1,8 @@
 """Objectives whose gradient is the policy gradient, and which differ in what their second derivative is.
 
-    reinforce   log π_t A_t                              its Hessian leaves out that other actions would be taken
+    reinforce   log π_t A_t                              its Hessian leaves out what else would be done
     lvc         (π_t / ⊥π_t) A_t                         adds ∇log π_t ∇log π_tᵀ A_t: each action's own part
-    dice        Π_{l ≤ t} (π_l / ⊥π_l) γᵗ r_t            exact, of any order; the baseline enters without a bias:
+    dice        Π_{l ≤ t} (π_l / ⊥π_l) γᵗ r_t            exact, of any order; a baseline adds no bias:
                 + (1 - π_t / ⊥π_t) γᵗ b_t
 
 ⊥ is what no gradient runs through. All have the same value of the first derivative, but that γᵗ: `dice` is the

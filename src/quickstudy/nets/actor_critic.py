@@ -1,10 +1,10 @@
-"""A feed-forward policy, and a critic beside it where one is asked for: the networks of agents without a memory.
+"""A feed-forward policy, and a critic beside it where one is asked for: networks of agents without a memory.
 
     π = head(mlp(o));   V = w mlp'(o), a network of its own
 
 Source: the shapes of Duan et al. 2016 (arXiv 1604.06778), on which MAML and its successors were published.
-Differs from the paper: orthogonal weights; the last layer is small, so that a policy begins in the middle of its
-actions.
+Differs from the paper: orthogonal weights; the last layer is small, so that a policy begins in the middle of
+its actions.
 """
 
 from __future__ import annotations

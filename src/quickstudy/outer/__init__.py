@@ -4,5 +4,6 @@ REGISTRY = {
     "ppo": "quickstudy.outer.ppo:PPO",
     "a2c": "quickstudy.outer.a2c:A2C",
     "trpo": "quickstudy.outer.trpo:TRPO",
+    "reptile": "quickstudy.outer.reptile:Reptile",
     "evolution": "quickstudy.outer.evolution:Evolution",
 }

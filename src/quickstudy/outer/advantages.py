@@ -2,11 +2,12 @@
 
     A_t = Σ_l (γλ)^l δ_{t+l},   δ_t = r_t + γ v_{t+1} - v_t,   target_t = A_t + v_t     by `maths.credit`
 
-`phases` says whose rewards count, those of the last phase or of all, and `credit` how far an action is credited:
-to the end of its episode, or of the trial. Where a trial has adaptations, an action of an early phase changes
-what is learned from it, and so all that is earned behind. With credit over the trial it is paid for that, too:
+`phases` says whose rewards count, those of the last phase or of all, and `credit` how far an action is
+credited: to the end of its episode, or of the trial. Where a trial has adaptations, an action of an early phase
+changes what is learned from it, and so all that is earned behind. With credit over the trial it is paid for
+that, too:
 
-    A of phase k  +  Σ_{j > k, j counts} R_j,     R_j the undiscounted return of phase j, summed over its streams
+    A of phase k  +  Σ_{j > k, j counts} R_j,     R_j the undiscounted return of phase j of all streams
 
 which is the gradient of E[R_j] through the choice of what to learn from: E-MAML's credit for exploration. Its
 baseline is its mean over the tasks.
@@ -121,6 +122,9 @@ def _of_what_counts(batch: Batch, phases: Phases) -> Batch:
 
 def needs_critic(agent: Any, baseline: Baseline) -> None:
     """Raise `InputError` where advantages are to be measured from a critic that the agent has not."""
+    while hasattr(agent, "agent"):
+        # A setting around it.
+        agent = agent.agent
     if baseline == "critic" and not getattr(agent, "has_critic", True):
         raise wrong("outer.baseline", baseline, "'linear' or 'none', for an agent without a critic")
 

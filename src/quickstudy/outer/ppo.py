@@ -8,12 +8,13 @@
 Because the loss is taken over `replay`, the gradient runs through whatever the agent did within its
 task: through the memory of RL², through the inner steps of MAML.
 
-With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that what
-is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update behind one
-whose divergence was more than 1.5 times the target, and is halved behind one with less than the target / 1.5.
+With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that
+what is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update
+behind one whose divergence was more than 1.5 times the target, and is halved behind one with less than the
+target / 1.5.
 
-Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9, and section 4 on the coefficient; Rothfuss et al. 2019
-(ProMP, arXiv 1810.06784), algorithm 1; advantages by `outer.advantages`.
+Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9, and section 4 on the coefficient; Rothfuss et al.
+2019 (ProMP, arXiv 1810.06784), algorithm 1; advantages by `outer.advantages`.
 Differs from the papers: minibatches are of whole tasks, not of single steps; no clipping of the value.
 """
 
@@ -32,7 +33,6 @@ from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, 
 from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
-
 
 # Within this factor of its target a divergence leaves the coefficient as it is.
 KL_TOLERANCE = 1.5

@@ -6,9 +6,9 @@
     g = ∇ gain,   F = Jᵀ (∂² divergence in π', v') J
     θ ← the step of `maths.trust_region` along F⁻¹ g, to a divergence of max_kl at most
 
-Because π and v are of `replay`, both g and F reach through whatever the agent did within its task, as MAML
-asks for. J is taken once, and serves all products with F in both directions. F says how long and in which
-direction to step, and the search along the step measures on all data: so F may be taken over some of the streams
+Because π and v are of `replay`, both g and F reach through whatever the agent did within its task, as MAML asks
+for. J is taken once, and serves all products with F in both directions. F says how long and in which direction
+to step, and the search along the step measures on all data: so F may be taken over some of the streams
 (`fisher_share`), which are replayed as if the trial had no others.
 
 The critic is a second output of the same kind: what it says is the mean of a normal distribution of returns,
@@ -16,10 +16,10 @@ The critic is a second output of the same kind: what it says is the mean of a no
 weight of a return does not depend on its scale, and the policy's own divergence is below max_kl too. Steps of
 another optimizer on the critic would move a shared policy out of its trust region.
 
-Source: Schulman et al. 2015 (arXiv 1502.05477), section 6 and appendix C, the share of the data in C.1; Wu et al. 2017 (arXiv 1708.05144),
-section 3.1, on the critic's distribution; advantages by `outer.advantages`.
-Differs from the paper: F is the exact Fisher matrix of the outputs between two products with J, in place of
-the second derivative of the divergence in θ, which is the same at θ and costs a derivative more.
+Source: Schulman et al. 2015 (arXiv 1502.05477), section 6 and appendix C, the share of the data in C.1; Wu et
+al. 2017 (arXiv 1708.05144), section 3.1, on the critic's distribution; advantages by `outer.advantages`.
+Differs from the paper: F is the exact Fisher matrix of the outputs between two products with J, in place of the
+second derivative of the divergence in θ, which is the same at θ and costs a derivative more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What is measured of a trained agent, and of the classical learners beside it, each kept in a file of its own.
 
-    DIR/CELL/seedN/measured.json    the last checkpoint in held-out tasks, and what the study asks for beside
+    DIR/CELL/seedN/measured.json    the last checkpoint in held-out tasks, and what the study asks for beside;
+                                    of a method's curve, phase k of a trial is lived after k gradient steps
     DIR/CELL/references.json        every classical learner in the first of the tasks of seed 0
 
 Each seed of a training meets held-out tasks of its own: what seeds differ by has the chance of the tasks
@@ -22,7 +23,8 @@ from quickstudy.maths.statistics import mean_interval, standard_error
 from quickstudy.registry import resolve
 from quickstudy.reproduction import signature
 from quickstudy.reproduction.optimality import optimality
-from quickstudy.reproduction.published import Cell, Study
+from quickstudy.reproduction.published import AnyCell, AnyStudy, Cell, Study
+from quickstudy.reproduction.published_curves import CurveCell
 from quickstudy.run import Run
 from quickstudy.session import load
 from quickstudy.types import PyTree, TrialShape
@@ -34,21 +36,26 @@ REFERENCE_SEED = 0
 Say = Callable[[str], None]
 
 
-def measured(run: Run, study: Study, num_tasks: int, say: Say) -> dict[str, Any]:
-    """Measure the finished training in a run directory, or take what was measured before."""
+def measured(run: Run, study: AnyStudy, cell: AnyCell, num_tasks: int, say: Say) -> dict[str, Any]:
+    """Measure the finished training of a cell in a run directory, or take what was measured before."""
     path, experiment = run.directory / MEASURED, run.experiment
-    header = {"checkpoint": experiment.num_updates, "num_tasks": num_tasks, "evaluation_seed": experiment.seed}
+    header: dict[str, Any] = {
+        "checkpoint": experiment.num_updates,
+        "num_tasks": num_tasks,
+        "evaluation_seed": experiment.seed,
+    }
+    if isinstance(cell, CurveCell):
+        header["trial"] = to_dict(cell.measured)
     known = _known(path)
     if header.items() <= known.items():
         return known
     trained = load(run.directory)
-    agent, env, trial = experiment.learner, held_out(experiment.env), experiment.trial
-    total = _total(agent, env, trial, trained.meta_params, num_tasks, experiment.seed, say)
-    result: dict[str, Any] = {**header, "total": total}
-    if study.also == "optimality":
-        result["optimality"] = optimality(agent, env, trial, trained.meta_params)
-    if study.also == "signature":
-        result["signature"] = signature.signature(agent, env, trial, trained.meta_params)
+    trial = cell.measured if isinstance(cell, CurveCell) else experiment.trial
+    lived = (experiment.learner, held_out(experiment.env), trial, trained.meta_params)
+    if isinstance(cell, CurveCell):
+        result = {**header, "curve": _curve(*lived, num_tasks, experiment.seed, say)}
+    else:
+        result = {**header, "total": _total(*lived, num_tasks, experiment.seed, say), **_beside(study, *lived)}
     write_json(path, result)
     return result
 
@@ -97,6 +104,16 @@ def reference_agents(study: Study, cell: Cell) -> dict[str, Any]:
     return agents
 
 
+def _beside(study: AnyStudy, agent: Any, env: Any, trial: TrialShape, meta_params: PyTree) -> dict[str, Any]:
+    """What the study asks for beside returns."""
+    match study:
+        case Study(also="optimality"):
+            return {"optimality": optimality(agent, env, trial, meta_params)}
+        case Study(also="signature"):
+            return {"signature": signature.signature(agent, env, trial, meta_params)}
+    return {}
+
+
 def _total(
     agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, seed: int, say: Say
 ) -> dict[str, float]:
@@ -104,6 +121,24 @@ def _total(
     totals = measure(agent, env, trial, meta_params, num_tasks, key, say).total
     mean, low, high = (float(x) for x in mean_interval(totals))
     return {"mean": mean, "low": low, "high": high, "standard_error": standard_error(totals)}
+
+
+def _curve(
+    agent: Any, env: Any, trial: TrialShape, meta_params: PyTree, num_tasks: int, seed: int, say: Say
+) -> list[dict[str, float]]:
+    """Mean return of an episode in each phase, [K+1]; intervals over tasks."""
+    # One episode a phase: the streams' mean of each is a column.
+    returns = measure(agent, env, trial, meta_params, num_tasks, keys.branch(seed, keys.TEST), say).episodes
+    interval = mean_interval(returns)
+    return [
+        {
+            "mean": float(mean),
+            "low": float(low),
+            "high": float(high),
+            "standard_error": standard_error(of_tasks),
+        }
+        for mean, low, high, of_tasks in zip(*interval, returns.T, strict=True)
+    ]
 
 
 def _known(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,9 @@ from quickstudy.reporting.document import document, folded, section
 from quickstudy.reporting.estimates import number
 from quickstudy.reporting.markup import Markup, element
 from quickstudy.reporting.tables import settings_table, table
+from quickstudy.reproduction.curve_page import curve_page
 from quickstudy.reproduction.figures import cell_figure, signature_figure
+from quickstudy.reproduction.protocol import how_to_repeat
 from quickstudy.reproduction.rows import (
     METHODS,
     SUMMARY,
@@ -19,18 +20,18 @@ from quickstudy.reproduction.rows import (
     optimality_words,
     share_words,
     summary_row,
+    too_narrow,
     trained_by,
     training_rows,
     verdict,
 )
 from quickstudy.reproduction.signature import EFFECTS, KINDS
 
-FEWEST_SEEDS = 5
-TOO_NARROW = ", too narrow where they are fewer than five: it reaches no further than they do"
-
 
 def page(result: Mapping[str, Any]) -> str:
     """The whole result as one page, without scripts."""
+    if result["kind"] == "curves":
+        return curve_page(result)
     cells = result["cells"]
     title = f"{result['title']}, reproduced"
     return document(
@@ -44,13 +45,13 @@ def page(result: Mapping[str, Any]) -> str:
         *(_optimality(entry) for entry in cells if "optimality" in entry),
         *(_signatures(entry) for entry in cells if "signatures" in entry),
         section("Every row", *map(_cell, cells)),
-        _repeat(result),
+        how_to_repeat(result),
     )
 
 
 def _summary(cells: list[dict[str, Any]]) -> Markup:
-    few = any(1 < entry["ours"]["num_seeds"] < FEWEST_SEEDS for entry in cells)
-    caption = "Mean return of a trial; ours with a 95% interval over seeds" + (TOO_NARROW if few else "")
+    few = too_narrow(entry["ours"]["num_seeds"] for entry in cells)
+    caption = f"Mean return of a trial; ours with a 95% interval over seeds{few}"
     caption += "; the gap is that of the mean to the limit"
     return table(caption, SUMMARY, map(summary_row, cells))
 
@@ -109,17 +110,4 @@ def _cell(entry: Mapping[str, Any]) -> Markup:
         table(caption, METHODS, method_rows(entry)),
         table("Our trainings, with 95% intervals over tasks", TRAININGS, training_rows(entry)),
         settings_table("Our experiment; the seeds differ in nothing else", entry["experiment"]),
-    )
-
-
-def _repeat(result: Mapping[str, Any]) -> Markup | None:
-    protocol = dict(result["protocol"])
-    # A line may break between words only.
-    words = [
-        element("span", part) if part.strip() else part for part in re.split(r"(\s+)", protocol.pop("command"))
-    ]
-    return section(
-        "How to repeat it",
-        element("pre", element("code", *words)),
-        folded("Protocol, versions, machine", settings_table("Protocol", protocol)),
     )

@@ -1,7 +1,7 @@
 """Published tables as data: each cell's setting, the rows that were published for it, and the limit above them.
 
 A row that is a classical learner has the name by which `quickstudy list agents` knows it, so that ours stands
-beside it. How our agent is trained in a cell, `recipes` says.
+beside it. How our agent is trained in a cell, `recipes` says. Published curves stand in `published_curves`.
 
 Source: Duan et al. 2016 (arXiv 1611.02779), tables 1 and 2; Mishra et al. 2018 (arXiv 1707.03141);
 Zintgraf et al. 2020 (arXiv 1910.08348); Wang et al. 2016 (arXiv 1611.05763), section 3.2. Limits are this
@@ -11,12 +11,13 @@ library's own: exact ones by `references`, bounds as each is said to be.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from quickstudy.envs.bandit import Bandit
 from quickstudy.envs.grid_navigation import GridNavigation
 from quickstudy.envs.tabular_mdp import TabularMDP
 from quickstudy.envs.two_step import TwoStep
+from quickstudy.reproduction.published_curves import CURVE_STUDIES, CurveCell, CurveStudy
 from quickstudy.types import TrialShape
 
 
@@ -47,6 +48,8 @@ class Cell:
     limit: Limit
     margins: dict[str, float] = dataclasses.field(default_factory=dict)
     """The ± of a row, where one was published."""
+
+    is_trained: ClassVar[bool] = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +148,7 @@ def _mdps() -> tuple[Cell, ...]:
     )
 
 
-STUDIES: dict[str, Study] = {
+TABLES: dict[str, Study] = {
     study.name: study
     for study in (
         Study(
@@ -230,6 +233,10 @@ STUDIES: dict[str, Study] = {
         ),
     )
 }
+
+AnyCell = Cell | CurveCell
+AnyStudy = Study | CurveStudy
+STUDIES: dict[str, AnyStudy] = {**TABLES, **{study.name: study for study in CURVE_STUDIES}}
 
 
 def listing() -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from quickstudy.reporting.estimates import MISSING, Estimate, count, finite, number
@@ -16,6 +16,8 @@ PUBLISHED_PLACES = 1
 """Of every published mean."""
 LIMIT_DIGITS = 5
 """Of every limit, which all were stated to."""
+FEWEST_SEEDS = 5
+TOO_NARROW = ", too narrow where they are fewer than five: it reaches no further than they do"
 
 
 def plain(value: float, digits: int = LIMIT_DIGITS) -> str:
@@ -36,6 +38,11 @@ def limit_words(limit: Mapping[str, Any]) -> str:
 
 def seeds_words(num_seeds: int) -> str:
     return "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
+
+
+def too_narrow(nums_seeds: Iterable[int]) -> str:
+    """What is to be said of intervals over so few seeds."""
+    return TOO_NARROW if any(1 < num < FEWEST_SEEDS for num in nums_seeds) else ""
 
 
 def best_published(entry: Mapping[str, Any]) -> tuple[str, float] | None:

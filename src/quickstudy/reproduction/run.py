@@ -21,7 +21,7 @@ from quickstudy.reproduction import recipes
 from quickstudy.reproduction.gathering import gathered
 from quickstudy.reproduction.measuring import measured, measured_references
 from quickstudy.reproduction.page import page
-from quickstudy.reproduction.published import Cell, Study
+from quickstudy.reproduction.published import AnyCell, AnyStudy, Cell, Study
 from quickstudy.reproduction.trainings import Clock, check, train_to_the_end, trainings_of
 from quickstudy.run import Run
 
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 def reproduce(
-    study: Study,
+    study: AnyStudy,
     directory: Path | str,
     *,
     cells: Sequence[str] = (),
@@ -69,15 +69,15 @@ def reproduce(
         say(f"{study.name} {training.name}, run {index + 1} of {len(trainings)}{clock.said(index)}")
         clock.time(training, lambda training=training: train_to_the_end(training, progress))
         with status_display(progress) as show:
-            measured(Run.open(training.directory), study, num_tasks, show)
+            measured(Run.open(training.directory), study, training.cell, num_tasks, show)
         if training is trainings[-1] or trainings[index + 1].cell is not training.cell:
             _measure_references(directory, study, training.cell, num_tasks, progress, say)
         # After each: a kill costs what falls in it.
         result = write()
-    return result
+    return result if trainings else write()
 
 
-def chosen_cells(study: Study, names: Sequence[str]) -> list[Cell]:
+def chosen_cells(study: AnyStudy, names: Sequence[str]) -> list[AnyCell]:
     """In the order of the study; all of them where none is named."""
     known = {cell.name: cell for cell in study.cells}
     for name in names:
@@ -94,8 +94,11 @@ def _check_numbers(seeds: int, num_tasks: int) -> None:
 
 
 def _measure_references(
-    directory: Path, study: Study, cell: Cell, num_tasks: int, progress: bool, say: Say
+    directory: Path, study: AnyStudy, cell: AnyCell, num_tasks: int, progress: bool, say: Say
 ) -> None:
+    """Beside a table; a published curve has lines of its own."""
+    if not (isinstance(study, Study) and isinstance(cell, Cell)):
+        return
     say(f"{study.name} {cell.name}, the classical learners")
     count = min(num_tasks, study.num_reference_tasks)
     with status_display(progress) as show:

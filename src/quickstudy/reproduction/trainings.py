@@ -19,7 +19,7 @@ from quickstudy.files import read_json, write_text
 from quickstudy.reporting import load_summary, report_page
 from quickstudy.reporting.page import duration
 from quickstudy.reporting.tables import flattened
-from quickstudy.reproduction.published import Cell, Study
+from quickstudy.reproduction.published import AnyCell, AnyStudy
 from quickstudy.run import EVALUATION, EXPERIMENT, REPORT, Run
 from quickstudy.train import check_devices, resume, train
 from quickstudy.updates import check_fits
@@ -29,7 +29,7 @@ from quickstudy.updates import check_fits
 class Training:
     """One cell and seed."""
 
-    cell: Cell
+    cell: AnyCell
     experiment: Experiment
     directory: Path
 
@@ -50,13 +50,14 @@ class Training:
 
 
 def trainings_of(
-    study: Study,
-    cells: Sequence[Cell],
+    study: AnyStudy,
+    cells: Sequence[AnyCell],
     seeds: int,
     directory: Path,
     recipe: Callable[[str, str], Experiment],
 ) -> list[Training]:
-    """Cell after cell, each with the seeds 0, 1, …"""
+    """Cell after cell, each with the seeds 0, 1, …; of those whose value is known exactly, none."""
+    cells = [cell for cell in cells if cell.is_trained]
     experiments = {cell.name: recipe(study.name, cell.name) for cell in cells}
     return [
         Training(
@@ -73,7 +74,7 @@ def seed_directory(directory: Path, cell: str, seed: int) -> Path:
     return directory / cell / f"seed{seed}"
 
 
-def check(study: Study, result: Path, trainings: Sequence[Training]) -> None:
+def check(study: AnyStudy, result: Path, trainings: Sequence[Training]) -> None:
     """Raise `InputError` where the directory is another study's, or a run in it another experiment's.
 
     Before anything is trained: a refusal after hours would be late.
@@ -112,20 +113,24 @@ class Clock:
     """Estimates the time left from the steps of the trainings that this process has done."""
 
     def __init__(self, trainings: Sequence[Training]):
-        self._left = [0 if training.is_finished else training.num_steps for training in trainings]
+        self._kept = [training.is_finished for training in trainings]
+        self._left = [
+            0 if kept else training.num_steps for kept, training in zip(self._kept, trainings, strict=True)
+        ]
         self._steps, self._seconds = 0, 0.0
 
     def time(self, training: Training, work: Callable[[], bool]) -> None:
         began = time.monotonic()
-        if work():
+        # A training without updates takes its time, too, but its steps would not tell how long.
+        if work() and training.num_steps:
             self._steps += training.num_steps
             self._seconds += time.monotonic() - began
 
     def said(self, index: int) -> str:
         """Of the training with this number, and of all from it on."""
-        if not self._left[index]:
+        if self._kept[index]:
             return ": kept"
-        if not self._steps:
+        if not (self._steps and sum(self._left[index:])):
             return ""
         return f": about {duration(sum(self._left[index:]) * self._seconds / self._steps)} left"
 
