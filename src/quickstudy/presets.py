@@ -228,7 +228,7 @@ def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     agent_class, env_class = resolve("agent", name), resolve("env", env)
     outer_value = None
     if outer is not None or getattr(agent_class, "meta_learned", True):
-        outer_class = resolve("outer", outer or own)
+        outer_class = resolve("outer", own if outer is None else outer)
         known = {f.name for f in dataclasses.fields(outer_class)}
         fields = {name: value for name, value in tuned.any_outer_fields.items() if name in known}
         fields |= outer_fields if outer in (None, own) else {}

@@ -10,6 +10,16 @@ from rich.table import Table
 
 from quickstudy.presets import PRESETS
 from quickstudy.registry import REGISTRIES, resolve, summary
+from quickstudy.reporting.conditions import differences
+from quickstudy.reporting.estimates import count
+from quickstudy.reporting.method_words import (
+    interval_meaning,
+    repetitions,
+    seeds_text,
+    steps_text,
+    unequal_steps,
+)
+from quickstudy.reporting.methods import keyed_runs, seed_methods
 from quickstudy.variants import VARIANTS
 
 
@@ -39,6 +49,15 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
 
 
 def print_comparison(summaries: list[Any]) -> None:
+    """One line a method where one has several seeds, else one line a run."""
+    methods = seed_methods(summaries)
+    if methods:
+        print_methods(methods, differences(keyed_runs(methods)))
+    else:
+        print_runs(summaries)
+
+
+def print_runs(summaries: list[Any]) -> None:
     """One line a run."""
     table = _table("run", "agent", "env", "return of a trial", "95% interval", "gain", "gap to best")
     for run in summaries:
@@ -58,6 +77,35 @@ def print_comparison(summaries: list[Any]) -> None:
             "" if gap is None else f"{_figure(gap['mean'], '.2g')}% [{_between(gap, '.2g')}]",
         )
     Console(soft_wrap=True, markup=False).print(table)
+
+
+def print_methods(methods: list[Any], found: list[str]) -> None:
+    """One line a method, then what must be known of them; `found` says why they are not comparable."""
+    table = _table("method", "seeds", "trial", "over seeds", "first", "last", "steps", "seconds")
+    for column in table.columns:
+        # A long name may go on below; a number may not.
+        column.no_wrap = column is not table.columns[0]
+    for method in methods:
+        total, episodes = method.total, [{"mean": episode.mean} for episode in method.episodes]
+        table.add_row(
+            f"{method.key} {method.name}",
+            seeds_text(method),
+            _figure(total.mean),
+            _between(total._asdict()) if total.bounded else "–",
+            _episode(episodes, 0),
+            _episode(episodes, -1),
+            steps_text(method),
+            count(method.seconds),
+        )
+    console = Console(soft_wrap=True, markup=False)
+    console.print(table)
+    said = "Means over seeds: return of a trial, of its first and its last episode; environment steps; seconds"
+    console.print(f"{said} of training.", highlight=False)
+    for line in (interval_meaning(methods), repetitions(methods), unequal_steps(methods)):
+        if line:
+            console.print(line, highlight=False)
+    if found:
+        console.print(f"Not comparable: {'; '.join(found)}", highlight=False)
 
 
 def listing(kind: str) -> list[dict[str, str]]:

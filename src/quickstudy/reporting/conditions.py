@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quickstudy.greedy import Greedy
+from quickstudy.registry import name_of
 from quickstudy.reporting.summary import RunSummary
 from quickstudy.reporting.tables import flattened, setting
 
 Runs = Sequence[tuple[str, RunSummary]]
-"""Runs with the short keys that name them in figures."""
+"""Runs with the short keys that name them, or their methods, in figures."""
 
 
 def differences(runs: Runs) -> list[str]:
@@ -32,6 +34,17 @@ def environment_differences(runs: Runs) -> list[str]:
     return _differing(stated) or _differing(marks)
 
 
+def acting(summary: RunSummary) -> str:
+    """How the evaluation chose its actions: drawn from the policy, or greedy, its mode.
+
+    A run without an evaluation is taken for drawn, as an evaluation is unless it is asked to be greedy.
+    """
+    protocol = (summary.evaluation or {}).get("protocol")
+    agent = protocol.get("agent") if isinstance(protocol, Mapping) else None
+    outermost = agent.get("type") if isinstance(agent, Mapping) else None
+    return "greedy" if outermost == name_of("agent", Greedy) else "drawn"
+
+
 def _evaluation(summary: RunSummary) -> dict[str, Any]:
     evaluation = summary.evaluation or {}
     protocol = evaluation.get("protocol")
@@ -40,6 +53,7 @@ def _evaluation(summary: RunSummary) -> dict[str, Any]:
         "trial": trial or summary.experiment.get("trial"),
         "evaluation tasks": evaluation.get("num_tasks"),
         "evaluation seed": evaluation.get("seed"),
+        "evaluation actions": acting(summary),
     }
 
 
@@ -53,7 +67,8 @@ def _differing(conditions: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]
     known = [(name, dict(flattened(values))) for name, values in conditions]
     lines = []
     for condition in dict.fromkeys(condition for _, values in known for condition in values):
-        told = [(name, setting(values.get(condition))) for name, values in known]
+        # The seeds of one method share its name, and mostly its values.
+        told = dict.fromkeys((name, setting(values.get(condition))) for name, values in known)
         if len({value for _, value in told}) > 1:
             lines.append(f"{condition}: " + ", ".join(f"{name} {value}" for name, value in told))
     return lines
