@@ -4,8 +4,8 @@
 
 The goal pays only near it. Each is trained by its preset, on as many environment steps, from seeds by which
 nothing was chosen, and measured on 1000 held-out goals: the return of an episode before and after the gradient
-step. The figure, docs/exploration.svg, shows where the first phase goes, as the share of its steps in each cell;
-of the first seed.
+step. The figure, docs/exploration.svg, shows where the first phase goes, as the share of its steps in each
+cell; of the first seed.
 """
 
 from __future__ import annotations

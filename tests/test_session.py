@@ -10,8 +10,10 @@ import pytest
 
 import quickstudy as qs
 from quickstudy.agents.rl2 import RL2
+from quickstudy.errors import InputError
 from quickstudy.outer.ppo import PPO
 from quickstudy.references.bandit_learners import Thompson
+from quickstudy.session import Session, _phase
 from quickstudy.types import TimeStep
 from tests.runs import environment, tiny
 
@@ -50,6 +52,46 @@ def test_it_finds_the_good_arm_in_a_plain_loop(loaded):
     share = np.mean([arm == 1 for arms in ends[:20] for arm in arms])
     assert share > 0.75
     assert np.mean([arm == 0 for arms in ends[20:] for arm in arms]) > 0.75
+
+
+def test_an_agent_learns_by_gradients_where_a_phase_ends():
+    """What `adapt` makes of a phase is what the agent makes of the same steps, recorded by hand."""
+    agent, env = qs.preset("maml", "bandit").agent, qs.preset("maml", "bandit").env
+    meta_params = agent.init(env, qs.TrialShape(1, 1, 4), jax.random.key(0))
+    session = Session(agent, env, meta_params, seed=3)
+    with pytest.raises(InputError, match="nothing was lived"):
+        session.adapt()
+    rewards, actions = [1.0, 0.0, 1.0, 1.0], []
+    for t in range(4):
+        actions.append(int(session.act(0, reward=rewards[t - 1] if t else 0.0, first=True)))
+    before = session._task_params
+    session.adapt(rewards[3])
+
+    def log_prob(network, action):
+        return network(jnp.int32(0))[0].log_prob(action)
+
+    advantage = agent.judge(_phase([*_recorded(agent, meta_params, actions, rewards)], rewards[3])).advantage[0]
+    slopes = jax.vmap(jax.grad(log_prob), (None, 0))(before.adapted, jnp.array(actions))
+    mean = jax.tree.map(lambda g: jnp.tensordot(advantage, g, 1) / 4, slopes)
+    expected = jax.tree.map(lambda p, g: p + agent.inner_rate * g, before.adapted, mean)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), session._task_params.adapted, expected
+    )
+    assert session._task_params.num_adapts == 1
+    # Four pulls of one episode each, without a discount between them: an advantage is a reward, normalised.
+    assert np.corrcoef(advantage, rewards)[0, 1] > 0.99
+    session.new_task()
+    jax.tree.map(np.testing.assert_array_equal, session._task_params.adapted, meta_params)
+
+
+def _recorded(agent, meta_params, actions, rewards):
+    """The steps of four pulls as a session keeps them."""
+    task_params = agent.init_task(meta_params, jax.random.key(0))
+    for t, action in enumerate(actions):
+        earned = jnp.float32(rewards[t - 1] if t else 0.0)
+        seen = TimeStep(jnp.int32(0), jnp.int32(actions[t - 1] if t else 0), earned, jnp.ones((), bool))
+        output, _ = agent.step(meta_params, task_params, (), seen, jax.random.key(0))
+        yield seen, output, jnp.int32(action)
 
 
 def test_it_says_what_the_engine_says(loaded):

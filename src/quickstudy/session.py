@@ -6,6 +6,10 @@ action = session.act(observation, first=True)
 while …:
     observation, reward, … = step(action)
     action = session.act(observation, reward=reward, first=episode_begins)
+
+An agent that learns by gradients does so where a phase ends:
+
+session.adapt(reward)   # the last action's; the next `act` opens a new phase, with what was learned
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from quickstudy.errors import InputError, wrong
 from quickstudy.evaluation import evaluate
 from quickstudy.experiment import Experiment
 from quickstudy.run import Run
-from quickstudy.types import Key, PyTree, TimeStep, TrialShape
+from quickstudy.types import Key, Output, PyTree, TimeStep, Transition, TrialShape
 from quickstudy.updates import init_state
 
 
@@ -42,11 +46,15 @@ class Session:
         """Forget the task: the next `act` opens the first episode of a new one."""
         self._task_key = jax.random.fold_in(self._key, self._num_tasks)
         self._num_tasks += 1
-        self._num_steps = 0
+        self._num_steps, self._num_adapts = 0, 0
         self._task_params = self._agent.init_task(self._meta_params, jax.random.fold_in(self._task_key, 0))
+        self._begin_phase()
+
+    def _begin_phase(self) -> None:
         self._memory = self._agent.init_memory(self._meta_params, self._task_params)
         space = self._action_space
         self._action = jnp.zeros(space.shape, jax.dtypes.canonicalize_dtype(space.dtype))
+        self._lived: list[tuple[TimeStep, Output, jax.Array]] = []
 
     def act(
         self, observation: Any, reward: float = 0.0, first: bool = False, greedy: bool = False
@@ -63,7 +71,7 @@ class Session:
             raise wrong("observation", given.tolist(), f"an element of {space}")
         if not np.isfinite(reward):
             raise wrong("reward", reward, "a finite number")
-        at_start = self._num_steps == 0
+        at_start = not self._lived
         timestep = TimeStep(
             observation=jnp.asarray(observation),
             action=self._action,
@@ -72,10 +80,29 @@ class Session:
         )
         self._num_steps += 1
         key = jax.random.fold_in(self._task_key, self._num_steps)
-        self._action, self._memory = _act(
+        self._action, output, self._memory = _act(
             self._agent, greedy, self._meta_params, self._task_params, self._memory, timestep, key
         )
+        self._lived.append((timestep, output, self._action))
         return np.asarray(self._action)
+
+    def adapt(self, reward: float = 0.0) -> None:
+        """Learn from the phase that ends here; `reward` is what its last action earned.
+
+        The episodes of the phase, one after the other, are one stream. What ended an episode is not known
+        here: it counts as its own end. An agent that learns by its memory alone begins a new phase with an
+        empty one. Raises `InputError` where nothing was lived since the last call.
+        """
+        if not self._lived:
+            raise InputError("adapt: nothing was lived in this phase yet; expected `act` before it")
+        if not np.isfinite(reward):
+            raise wrong("reward", reward, "a finite number")
+        phase = _phase(self._lived, reward)
+        self._num_adapts += 1
+        # Beside the keys of the steps, which count from 1.
+        key = jax.random.fold_in(jax.random.fold_in(self._task_key, 0), self._num_adapts)
+        self._task_params = self._agent.adapt(self._meta_params, self._task_params, phase, key)
+        self._begin_phase()
 
 
 class Loaded:
@@ -135,7 +162,30 @@ def _act(
     memory: PyTree,
     timestep: TimeStep,
     key: Key,
-) -> tuple[jax.Array, PyTree]:
+) -> tuple[jax.Array, Output, PyTree]:
     k_agent, k_sample = jax.random.split(key)
     output, memory = agent.step(meta_params, task_params, memory, timestep, k_agent)
-    return output.policy.mode() if greedy else output.policy.sample(k_sample), memory
+    return output.policy.mode() if greedy else output.policy.sample(k_sample), output, memory
+
+
+def _phase(lived: list[tuple[TimeStep, Output, jax.Array]], last_reward: float) -> Transition:
+    """What was lived as one stream [1, T]."""
+    timestep, output, action = jax.tree.map(lambda *xs: jnp.stack(xs)[None], *lived)
+    reward = jnp.append(timestep.reward[:, 1:], jnp.float32(last_reward)[None, None], axis=1)
+    ends = jnp.append(timestep.first[:, 1:], jnp.ones((1, 1), bool), axis=1)
+    next_observation = jax.tree.map(lambda x: jnp.roll(x, -1, axis=1), timestep.observation)
+    nowhere = jnp.zeros_like(ends)
+    return Transition(
+        timestep=timestep,
+        action=action,
+        reward=reward,
+        next_observation=next_observation,
+        terminated=ends,
+        truncated=nowhere,
+        success=None,
+        mask=~nowhere,
+        log_prob=jax.vmap(jax.vmap(lambda policy, action: policy.log_prob(action)))(output.policy, action),
+        value=output.value,
+        next_value=jnp.zeros_like(output.value),
+        extras=output.extras,
+    )
