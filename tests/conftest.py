@@ -7,13 +7,10 @@ import tempfile
 os.environ.setdefault("QUICKSTUDY_CACHE", os.path.join(tempfile.gettempdir(), "quickstudy-tests-compiled"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-# These compile much and run little, each in a process of its own under `make test`: XLA need not optimise there.
-# Files that train for long, or compare bits with an earlier run, keep its own settings.
+# These files compile much and run little, each in a process of its own under `make test`: XLA need not optimise.
+# Those that train for long, or compare bits with an earlier run, keep its own settings.
 QUICKLY = ("cli", "contract", "cores", "gradient_agents", "settings")
-COMPILED_QUICKLY = tuple(f"test_{name}.py" for name in QUICKLY)
-    f"test_{name}.py" for name in ("cli", "contract", "cores", "gradient_agents", "settings")
-)
-if any(argument.endswith(COMPILED_QUICKLY) for argument in sys.argv):
+if any(argument.endswith(f"test_{name}.py") for argument in sys.argv for name in QUICKLY):
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
