@@ -7,7 +7,7 @@ import tempfile
 os.environ.setdefault("QUICKSTUDY_CACHE", os.path.join(tempfile.gettempdir(), "quickstudy-tests-compiled"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-# These files compile much and run little, each in a process of its own under `make test`: XLA need not optimise.
+# These compile much and run little, each file in a process of its own under `make test`: XLA may optimise less.
 # Those that train for long, or compare bits with an earlier run, keep its own settings.
 QUICKLY = ("cli", "contract", "cores", "gradient_agents", "settings")
 if any(argument.endswith(f"test_{name}.py") for argument in sys.argv for name in QUICKLY):
