@@ -206,6 +206,17 @@ OWN_WAYS: dict[str, dict[str, Any]] = {
     # The first adaptation tells the task, the second is the first that steps.
     "mmaml": {"trial_fields": {"num_adapts": 2, "num_streams": 20, "num_episodes": 1}},
 }
+PRESETS |= {
+    ("promp", name): _gradient(
+        "10 tasks of 20 episodes an update; directions beyond MAML's published return in 24 million steps",
+        {"inner_rate": 0.1, "later_inner_rate": 0.05},
+        {},
+        num_tasks=10,
+        num_updates=300,
+        evaluate_every=50,
+    )
+    for name in ("cheetah-direction", "cheetah-velocity", "ant-direction")
+}
 GRADIENT_FALLBACK = _gradient("one adaptation to 20 episodes, in 20 tasks an update; tuned for nothing", {}, {})
 
 

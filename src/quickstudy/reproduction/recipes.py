@@ -55,22 +55,28 @@ def _taught_shortly(num_updates: int) -> Recipe:
     return _taught(curriculum=Curriculum(lengths=(10,), latest=0.7), num_updates=num_updates, evaluate_every=25)
 
 
-def _methods(inner_rate: float, later_inner_rate: float, num_test_tasks: int) -> dict[str, Recipe]:
+def _methods(name: str, inner_rate: float, later_inner_rate: float, num_test_tasks: int) -> dict[str, Recipe]:
     """Of MAML's study: the methods differ in what they are trained on, which their cells say.
 
     The later steps come in the measurement alone.
     """
     agent = {"inner_rate": inner_rate, "later_inner_rate": later_inner_rate}
-    trained = Recipe(agent=agent, fields={"num_test_tasks": num_test_tasks}, names=("maml", None))
+    trained = Recipe(agent=agent, fields={"num_test_tasks": num_test_tasks}, names=(name, None))
     untrained = dataclasses.replace(trained, fields={**trained.fields, "num_updates": 0})
     return {"maml": trained, "pretrained": trained, "scratch": untrained, "goal-known": trained}
 
 
 SELDOM: dict[str, Any] = {"log_every": 10, "evaluate_every": 100, "num_validation_tasks": 1000}
 
-BODY: dict[str, Any] = {"inner_rate": 0.1, "later_inner_rate": 0.05, "num_test_tasks": 40}
+# By ProMP, which learns from fewer steps than TRPO does here.
+BODY: dict[str, Any] = {"name": "promp", "inner_rate": 0.1, "later_inner_rate": 0.05, "num_test_tasks": 40}
 CURVES: dict[str, dict[str, Any]] = {
-    "maml-navigation": {"inner_rate": 0.5, "later_inner_rate": 0.25, "num_test_tasks": OWN_TEST_TASKS},
+    "maml-navigation": {
+        "name": "maml",
+        "inner_rate": 0.5,
+        "later_inner_rate": 0.25,
+        "num_test_tasks": OWN_TEST_TASKS,
+    },
     "maml-cheetah-direction": BODY,
     "maml-cheetah-velocity": BODY,
     "maml-ant-direction": BODY,
