@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import meta_update_page
 from machine import save
 
 from quickstudy import keys
@@ -82,6 +83,7 @@ def main() -> None:
         "results": rows,
     }
     save("meta_update", result)
+    meta_update_page.write(rows, USUAL_STEPS, USUAL_WIDTH)
 
 
 if __name__ == "__main__":

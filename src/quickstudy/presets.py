@@ -184,6 +184,12 @@ def _gradient(
 
 
 PRESETS |= {
+    ("maml", "semi-circle"): _gradient(
+        "20 tasks of 20 episodes an update, one inner step",
+        {"inner_rate": 0.5, "later_inner_rate": 0.25},
+        {},
+        num_updates=100,
+    ),
     ("maml", "point-navigation"): _gradient(
         "20 tasks of 20 episodes an update, one inner step, as published",
         {"inner_rate": 0.5, "later_inner_rate": 0.25},
