@@ -7,7 +7,6 @@ import pytest
 
 from quickstudy import keys
 from quickstudy.agents.rl2 import RL2
-from quickstudy.errors import InputError
 from quickstudy.maths.returns import generalised_advantages
 from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, episode_index, episode_returns, sample_tasks
@@ -133,10 +132,19 @@ def test_a_cut_is_bootstrapped_and_an_end_is_not(counted):
     np.testing.assert_array_equal(advantage[2], [3, 6 + 100 - 10] * 3)
 
 
-def test_credit_over_an_adaptation_is_refused(counted):
-    two_phases = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), counted[1].phases)
-    with pytest.raises(InputError, match=r"outer\.credit: got 'trial'; expected 'episode'"):
-        PPO(num_minibatches=1).batch(counted[1]._replace(phases=two_phases))
+def test_credit_over_an_adaptation_is_what_the_later_phase_earned(counted):
+    """A second phase of the same steps: each step of the first is paid for all that the second earns."""
+    phases = counted[1].phases
+    two_phases = jax.tree.map(lambda x: jnp.concatenate([x, x], axis=1), phases)
+    settings = {"normalise_advantages": False, "num_minibatches": 1, "discount": 1.0, "gae_lambda": 1.0}
+    trials = counted[1]._replace(phases=two_phases)
+    own = PPO(baseline="none", credit="episode", **settings).batch(counted[1]).advantage
+    whole = PPO(baseline="none", credit="trial", **settings).batch(counted[1]).advantage
+    both = PPO(baseline="none", credit="trial", **settings).batch(trials).advantage
+    earned = (phases.reward * phases.mask).sum(axis=(2, 3))[:, :, None, None]
+    assert not np.array_equal(own, whole)
+    np.testing.assert_array_equal(both[:, 1:], whole)
+    np.testing.assert_array_equal(both[:, :1], (whole + earned) * phases.mask)
 
 
 def test_only_the_phases_that_count_are_normalised(counted):
@@ -145,7 +153,7 @@ def test_only_the_phases_that_count_are_normalised(counted):
     other = phases._replace(reward=100 * phases.reward)
     both = jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis=1), other, phases)
     outer = PPO(num_minibatches=1, phases="last", credit="episode")
-    advantage = np.asarray(outer.batch(counted[1]._replace(phases=both)).advantage)[:, 1]
+    advantage = np.asarray(outer.batch(counted[1]._replace(phases=both)).advantage)[:, 0]
     counting = advantage[np.asarray(phases.mask)[:, 0]]
     assert abs(counting.mean()) < 1e-5
     assert abs(counting.std() - 1) < 1e-4
