@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from quickstudy.agents.inner_loop import InnerLoop
 from quickstudy.experiment import Experiment, build
 from quickstudy.imitation import Imitation
 from quickstudy.registry import resolve
@@ -157,7 +158,6 @@ PRESETS |= {
 
 
 # Agents that take gradient steps on phases of their own: what is before the last phase serves to adapt.
-GRADIENT = ("maml", "anil", "meta-sgd", "cavia", "leo", "mmaml", "learned-optimizer", "reptile")
 WITHOUT_CRITIC = {"baseline": "linear", "credit": "episode", "phases": "last"}
 
 
@@ -214,7 +214,7 @@ OWN_WAYS: dict[str, dict[str, Any]] = {
 }
 PRESETS |= {
     ("promp", name): _gradient(
-        "10 tasks of 20 episodes an update; directions beyond MAML's published return in 24 million steps",
+        "10 tasks of 20 episodes an update, 24 million steps; tuned on cheetah-direction alone",
         {"inner_rate": 0.1, "later_inner_rate": 0.05},
         {},
         num_tasks=10,
@@ -235,14 +235,14 @@ def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     """
     variant = VARIANTS.get(agent)
     name = agent if variant is None else variant.agent
-    tuned = _tuned(agent, name, env)
+    agent_class, env_class = resolve("agent", name), resolve("env", env)
+    tuned = _tuned(agent, name, env, issubclass(agent_class, InnerLoop))
     agent_fields, outer_fields = dict(tuned.agent_fields), dict(tuned.outer_fields)
     own = tuned.outer
     if variant is not None:
         agent_fields |= variant.agent_fields
         outer_fields = (outer_fields if own == variant.outer else {}) | variant.outer_fields
         own = variant.outer
-    agent_class, env_class = resolve("agent", name), resolve("env", env)
     outer_value = None
     if outer is not None or getattr(agent_class, "meta_learned", True):
         outer_class = resolve("outer", own if outer is None else outer)
@@ -259,9 +259,9 @@ def preset(agent: str, env: str, outer: str | None = None) -> Experiment:
     )
 
 
-def _tuned(agent: str, name: str, env: str) -> Preset:
-    """By the names of the variant and of the agent that it is."""
-    if name not in GRADIENT:
+def _tuned(agent: str, name: str, env: str, by_gradients: bool) -> Preset:
+    """By the names of the variant and of the agent that it is; `by_gradients` where that is an `InnerLoop`."""
+    if not by_gradients:
         return PRESETS.get((name, env)) or PRESETS.get((ANY, env), FALLBACK)
     # What suits MAML in a family suits its relatives better than nothing.
     known = (PRESETS.get((of, env)) for of in (agent, name, "maml"))

@@ -37,7 +37,7 @@ from quickstudy.types import Array, Key, PyTree, TrialShape
 LOG_RANGE = 10.0
 """p: gradients below e^-p are as good as 0; the paper's."""
 FIRST_SCALE = 3e-4
-"""e^s at first: the network's part is then about a fifth of a step at a rate of 0.1."""
+"""e^s at first: at 1e-3 the network's part was a third to the whole of a step at a rate of 0.1."""
 
 
 class Optimizer(NamedTuple):
