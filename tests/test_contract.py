@@ -10,6 +10,7 @@ import pytest
 
 from quickstudy import keys, registry
 from quickstudy.agents.inner_loop import InnerLoop
+from quickstudy.agents.policy_gradient import PolicyGradient
 from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment
 from quickstudy.outer.ppo import PPO
@@ -29,6 +30,12 @@ OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIE
 GRADIENT = {name for name, agent in AGENTS.items() if isinstance(agent, InnerLoop)}
 for name in GRADIENT:
     AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8), activation="tanh")
+# Agents that learn each task from scratch: small ones, and one of them runs without `make slow`.
+SCRATCH = {name for name, agent in AGENTS.items() if isinstance(agent, PolicyGradient)}
+for name in SCRATCH:
+    AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8))
+AGENTS["ppo"] = dataclasses.replace(AGENTS["ppo"], num_epochs=2, num_minibatches=2)
+AGENTS["trpo"] = dataclasses.replace(AGENTS["trpo"], num_epochs=2)
 # By itself it takes its steps for numbers; its gradient through them is in tests/test_reptile.py.
 FIRST_ORDER = {"reptile"}
 META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
@@ -71,6 +78,8 @@ def chosen(names, quick, rows):
 def is_quick(agent, env, trial=TRIALS["memory"]):
     if (agent in GRADIENT) > (trial.num_adapts > 0):
         return False
+    if agent in SCRATCH:
+        return (agent, env) == ("ppo", "continuous") and trial.num_adapts > 0
     return (agent, env) not in REPEATING and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
 
 

@@ -1,4 +1,4 @@
-"""The command line: train, resume, evaluate, compare, reproduce, report, check-env, list.
+"""The command line: train, learn, resume, evaluate, compare, reproduce, report, check-env, list.
 
 AGENT, ENV and OUTER are registry names or a user's own `package.module:Name` or `file.py:Name`; the
 options of each command are the fields of frozen dataclasses. Bad input is one line on stderr and
@@ -18,12 +18,13 @@ from typing import Any
 import jax
 
 from quickstudy.arguments import option, parse
-from quickstudy.errors import InputError, RunError, unknown
+from quickstudy.errors import InputError, RunError, is_file, unknown
 from quickstudy.experiment import Experiment
 from quickstudy.options import (
     CompareOptions,
     EvaluateOptions,
     EvaluateRunOptions,
+    LearnOptions,
     ListOptions,
     NoOptions,
     ReproduceOptions,
@@ -35,7 +36,8 @@ from quickstudy.types import TrialShape
 USAGE = """usage: quickstudy COMMAND …
 
   train AGENT ENV [options]      meta-train an agent on a task family, evaluate it, write a report
-  resume DIR [options]           go on with a training from its last checkpoint
+  learn AGENT ENV [options]      let an agent learn each task from scratch: ordinary reinforcement learning
+  resume DIR [options]           go on with a training, or a learning, from its last checkpoint
   evaluate DIR [options]         measure a trained agent on held-out tasks …
   evaluate AGENT ENV [options]   … or one that needs no training
   compare DIR… [options]         several runs side by side
@@ -108,17 +110,31 @@ def _train(positional: list[str], arguments: list[str]) -> None:
     outer, arguments = option(arguments, "--outer")
     prog = f"quickstudy train {agent} {env}"
     options = parse(TrainOptions(preset(agent, env, outer)), arguments, prog)
-    out = Path(options.out) if options.out is not None else _new_directory(options.experiment)
+    out = _out(options.out, f"{agent} {env}", options.experiment.seed)
     result = train(options.experiment, out, wandb=options.wandb)
     _finish(options.experiment, result, options.json)
 
 
+def _learn(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.learning import learn
+    from quickstudy.life_presets import learning_preset
+
+    agent, env = _expect(positional, "learn AGENT ENV", 2)
+    options = parse(LearnOptions(learning_preset(agent, env)), arguments, f"quickstudy learn {agent} {env}")
+    out = _out(options.out, f"learn {agent} {env}", options.learning.seed)
+    _finish_learning(learn(options.learning, out), options.json)
+
+
 def _resume(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.learning import LEARNING, resume_learning
     from quickstudy.run import Run
     from quickstudy.train import resume
 
     (directory,) = _expect(positional, "resume DIR", 1)
     options = parse(ResumeOptions(), arguments, f"quickstudy resume {directory}")
+    if is_file(Path(directory) / LEARNING):
+        _finish_learning(resume_learning(directory, allow_code=options.allow_code), options.json)
+        return
     result = resume(directory, wandb=options.wandb, allow_code=options.allow_code)
     _finish(Run.open(directory, options.allow_code).experiment, result, options.json)
 
@@ -277,6 +293,7 @@ def _entries(kind: str) -> list[dict[str, Any]]:
 
 COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
     "train": _train,
+    "learn": _learn,
     "resume": _resume,
     "evaluate": _evaluate,
     "compare": _compare,
@@ -298,6 +315,23 @@ def _finish(experiment: Experiment, trained: Any, as_json: bool) -> None:
     where = sys.stderr if as_json else sys.stdout
     print(f"run: {trained.directory}   trained in {trained.seconds:.1f} s", file=where)
     print(f"report: {report}", file=where)
+
+
+def _finish_learning(learned: Any, as_json: bool) -> None:
+    """Write the report of a finished learning and print what its exams found."""
+    from quickstudy.files import plain_json, write_text
+    from quickstudy.learning_table import print_exams
+    from quickstudy.reporting.learning_page import learning_page
+    from quickstudy.run import REPORT
+
+    write_text(learned.directory / REPORT, learning_page(learned.exams, learned.directory.name))
+    if as_json:
+        print(json.dumps(plain_json(learned.exams)))
+    else:
+        print_exams(learned.exams)
+    where = sys.stderr if as_json else sys.stdout
+    print(f"run: {learned.directory}   {learned.exams['exams'][-1]['seconds']:.1f} s", file=where)
+    print(f"report: {learned.directory / REPORT}", file=where)
 
 
 def _save_episodes(
@@ -362,11 +396,12 @@ def _checkpoint(text: str) -> Any:
     return int(text)
 
 
-def _new_directory(experiment: Experiment) -> Path:
-    """runs/AGENT-ENV-seedN, with a number behind it where that exists."""
-    names = experiment.names
-    plain = "-".join(names[kind].rpartition(":")[2] for kind in ("agent", "env"))
-    first = Path("runs") / f"{plain}-seed{experiment.seed}"
+def _out(given: str | None, words: str, seed: int) -> Path:
+    """The directory that was asked for, or runs/WORDS-seedN, with a number behind it where that exists."""
+    if given is not None:
+        return Path(given)
+    plain = "-".join(name.rpartition(":")[2] for name in words.split())
+    first = Path("runs") / f"{plain}-seed{seed}"
     candidates = (first if i == 1 else first.with_name(f"{first.name}-{i}") for i in range(1, 10_000))
     return next(path for path in candidates if not path.exists())
 

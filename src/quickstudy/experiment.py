@@ -146,7 +146,7 @@ def from_dict(data: dict[str, Any], allow_code: bool = False) -> Experiment:
             raise wrong(kind, part, "an object with a field 'type'")
         cls = resolve(kind, part["type"], allow_code)
         if not allow_code:
-            _refuse_code(kind, part)
+            refuse_code(kind, part)
         data[kind] = build(cls, {k: v for k, v in part.items() if k != "type"}, kind)
     data["trial"] = build(TrialShape, data.get("trial", {}), "trial")
     return build(Experiment, data, "experiment")
@@ -172,7 +172,7 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
-def _refuse_code(kind: Kind, part: dict[str, Any]) -> None:
+def refuse_code(kind: Kind, part: dict[str, Any]) -> None:
     """A field may name code too, `package.module:callable`, in a bridge to somebody else's environments."""
     for name, value in part.items():
         if name != "type" and CODE_NAME.search(json.dumps(value)):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from quickstudy.experiment import Experiment
+from quickstudy.learning import Learning
 from quickstudy.loggers import WandbMode
 from quickstudy.types import TrialShape
 
@@ -25,6 +26,17 @@ class TrainOptions:
     """Log to Weights & Biases too."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the evaluation as one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnOptions:
+    """Let an agent learn each task from scratch."""
+
+    learning: Annotated[Learning, Unprefixed]
+    out: str | None = None
+    """The run directory, which must be new; by default one is made in runs/."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the exams as one JSON object and nothing else on standard output."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,22 +37,22 @@ def progress_display(experiment: Experiment, goal: Goal, start: int, wanted: boo
 
 
 @contextlib.contextmanager
-def status_display(wanted: bool) -> Iterator[Callable[[str], None]]:
+def status_display(wanted: bool, doing: str = "measuring") -> Iterator[Callable[[str], None]]:
     """Something to tell now and then how far a measurement is."""
     if not wanted:
         yield lambda text: None
     elif sys.stderr.isatty():
         from rich.console import Console
 
-        with Console(stderr=True).status("measuring …") as status:
-            yield lambda text: status.update(f"measuring … {text}")
+        with Console(stderr=True).status(f"{doing} …") as status:
+            yield lambda text: status.update(f"{doing} … {text}")
     else:
         last = time.monotonic()
 
         def say(text: str) -> None:
             nonlocal last
             if time.monotonic() - last >= PLAIN_EVERY:
-                print(f"measuring: {text}", file=sys.stderr, flush=True)
+                print(f"{doing}: {text}", file=sys.stderr, flush=True)
                 last = time.monotonic()
 
         yield say
@@ -66,8 +66,8 @@ def describe(experiment: Experiment, goal: Goal, row: dict[str, Any], remaining:
         best = f", {'best possible' if goal.exact else 'reference'} {goal.reference:.4g}"
     episodes = f" · {row['trial_episodes']} episodes a trial" if "trial_episodes" in row else ""
     return (
-        f"update {row['update']}/{experiment.num_updates} · {_count(row['env_steps'])} steps{episodes} · "
-        f"{_count(row['steps_per_second'])} steps/s · {_clock(remaining)} left · "
+        f"update {row['update']}/{experiment.num_updates} · {count_text(row['env_steps'])} steps{episodes} · "
+        f"{count_text(row['steps_per_second'])} steps/s · {clock_text(remaining)} left · "
         f"return {row['return']:.4g} (random {goal.random:.4g}{best}){skipped}"
     )
 
@@ -136,14 +136,14 @@ class _Live:
         self._progress.update(self._task, completed=row["update"], description=text)
 
 
-def _count(number: float) -> str:
+def count_text(number: float) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
 
 
-def _clock(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

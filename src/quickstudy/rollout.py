@@ -24,8 +24,8 @@ AGENT, ACTION, ENV, VALUE, RESET = range(NUM_USES := 5)
 MOST_STORED_KEYS = 2**22
 
 
-class _Stream(NamedTuple):
-    """What the scan over time carries, [N, S, ...]."""
+class Streams(NamedTuple):
+    """Experience under way: what the scan over time carries, [N, S, ...]."""
 
     state: PyTree
     timestep: TimeStep
@@ -55,18 +55,19 @@ def collect(
     `record_state` puts the environment's states around each step into the `extras`, for drawings: "state"
     before it, "next_state" after it and before any reset. The agent does not see them.
     """
-    task_params = jax.vmap(lambda key: agent.init_task(meta_params, _init_key(key)))(keys)
+    task_params = begin_tasks(agent, meta_params, keys)
 
     def roll(task_params: PyTree, phase: Array | int) -> Transition:
-        stream_keys = jax.vmap(lambda key: _stream_keys(key, phase, trial.num_streams))(keys)
-        return _roll(agent, env, trial, meta_params, task_params, tasks, stream_keys, record_state)
+        keys_of_streams = stream_keys(keys, phase, trial.num_streams)
+        streams = begin(agent, env, meta_params, task_params, tasks, keys_of_streams)
+        length = (trial.num_steps(env), trial.num_episodes)
+        walked = (agent, env, length, meta_params, task_params, tasks, keys_of_streams, streams)
+        return roll_on(*walked, record_state=record_state)[1]
 
     def roll_and_adapt(task_params: PyTree, phase: Array) -> tuple[PyTree, Transition]:
         transitions = roll(task_params, phase)
-        adapt_keys = jax.vmap(lambda key: _adapt_key(key, phase))(keys)
         seen = _without_states(transitions) if record_state else transitions
-        task_params = jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(meta_params, task_params, seen, adapt_keys)
-        return task_params, transitions
+        return adapt(agent, meta_params, task_params, seen, keys, phase), transitions
 
     return Trials(tasks, keys, _with_phases(trial.num_adapts, 1, roll_and_adapt, roll, task_params))
 
@@ -148,25 +149,42 @@ class _Batched(NamedTuple):
     reset_where: Any
 
 
-def _roll(
+def begin_tasks(agent: Any, meta_params: PyTree, keys: Key) -> PyTree:
+    """The `task_params` [N, ...] with which N tasks begin; `keys` [N] are those of the trials."""
+    return jax.vmap(lambda key: agent.init_task(meta_params, _init_key(key)))(keys)
+
+
+def begin(agent: Any, env: Any, meta_params: PyTree, task_params: PyTree, tasks: PyTree, keys: Key) -> Streams:
+    """Every stream at the first step of its first episode; `task_params` and `tasks` [N, ...], keys [N, S]."""
+    return _start(env, _batched(agent, env, meta_params), task_params, tasks, keys)
+
+
+def roll_on(
     agent: Any,
     env: Any,
-    trial: TrialShape,
+    length: tuple[int, int | None],
     meta_params: PyTree,
     task_params: PyTree,
     tasks: PyTree,
     stream_keys: Key,
-    record_state: bool,
-) -> Transition:
-    """One phase of N × S streams -> Transition [N, S, T, ...]; `stream_keys` [N, S]."""
+    streams: Streams,
+    *,
+    record_state: bool = False,
+) -> tuple[Streams, Transition]:
+    """N × S streams from where they are -> (where they are then, Transition [N, S, T, ...]).
+
+    `length` is T and the number of episodes that count, None for all. `stream_keys` [N, S] serve these T steps
+    alone.
+    """
+    num_steps, num_episodes = length
     batched = _batched(agent, env, meta_params)
 
     def keys_at(t: Array, use: int) -> Key:
         return _each(lambda key: _step_key(key, t, use))(stream_keys)
 
-    steps, keys_of = _walk(trial.num_steps(env), stream_keys.size, keys_at)
+    steps, keys_of = _walk(num_steps, stream_keys.size, keys_at)
 
-    def body(stream: _Stream, step: Any) -> tuple[_Stream, Transition]:
+    def body(stream: Streams, step: Any) -> tuple[Streams, Transition]:
         t, (k_agent, k_action, k_env) = keys_of(step)
         output, memory = batched.act(task_params, stream.memory, stream.timestep, k_agent)
         action = _each(lambda policy, key: policy.sample(key))(output.policy, k_action)
@@ -194,13 +212,13 @@ def _roll(
             terminated=terminated,
             truncated=truncated,
             success=outcome.success,
-            mask=stream.episode < trial.num_episodes,
+            mask=jnp.ones_like(done) if num_episodes is None else stream.episode < num_episodes,
             log_prob=_each(lambda policy, action: policy.log_prob(action))(output.policy, action),
             value=output.value,
             next_value=next_value,
             extras={**output.extras, **states},
         )
-        stream = _Stream(
+        stream = Streams(
             state=state,
             timestep=TimeStep(observation, action, reward, done),
             memory=memory,
@@ -209,9 +227,21 @@ def _roll(
         )
         return stream, transition
 
-    stream = _start(env, batched, task_params, tasks, stream_keys)
-    _, transitions = jax.lax.scan(body, stream, steps)
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), transitions)
+    streams, transitions = jax.lax.scan(body, streams, steps)
+    return streams, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), transitions)
+
+
+def adapt(
+    agent: Any, meta_params: PyTree, task_params: PyTree, transitions: Transition, keys: Key, phase: Array | int
+) -> PyTree:
+    """Each of N tasks learns from its phase, transitions [N, S, T]; `keys` [N] are those of the trials."""
+    adapt_keys = jax.vmap(lambda key: _adapt_key(key, phase))(keys)
+    return jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(meta_params, task_params, transitions, adapt_keys)
+
+
+def stream_keys(keys: Key, phase: Array | int, num_streams: int) -> Key:
+    """Those of the streams of one phase, [N, S], below the keys [N] of the trials."""
+    return jax.vmap(lambda key: _stream_keys(key, phase, num_streams))(keys)
 
 
 def _batched(agent: Any, env: Any, meta_params: PyTree) -> _Batched:
@@ -239,7 +269,7 @@ def _reset_where(done: Array, reset: Any, current: tuple[PyTree, PyTree]) -> tup
     return jax.lax.cond(done.any(), lambda: _select(done, reset(), current), lambda: current)
 
 
-def _start(env: Any, batched: _Batched, task_params: PyTree, tasks: PyTree, stream_keys: Key) -> _Stream:
+def _start(env: Any, batched: _Batched, task_params: PyTree, tasks: PyTree, stream_keys: Key) -> Streams:
     """Every stream at the first step of its first episode."""
     shape = stream_keys.shape
     state, observation = batched.reset(tasks, _each(_reset_key)(stream_keys))
@@ -251,7 +281,7 @@ def _start(env: Any, batched: _Batched, task_params: PyTree, tasks: PyTree, stre
         first=jnp.ones(shape, bool),
     )
     zero = jnp.zeros(shape, jnp.int32)
-    return _Stream(state, timestep, batched.remember(task_params, zero), zero, zero)
+    return Streams(state, timestep, batched.remember(task_params, zero), zero, zero)
 
 
 def _unroll(agent: Any, meta_params: PyTree, task_params: PyTree, timesteps: TimeStep, key: Key) -> Output:

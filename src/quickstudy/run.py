@@ -40,7 +40,8 @@ CHECKPOINTS, DAMAGED, EVENTS, LOCK = "checkpoints", "damaged", "events", ".lock"
 class Run:
     """One run directory, open for reading and, by one process, for writing."""
 
-    def __init__(self, directory: Path, experiment: Experiment, fingerprint: dict[str, Any]):
+    def __init__(self, directory: Path, experiment: Any, fingerprint: dict[str, Any]):
+        """`experiment` is an `Experiment` or a `learning.Learning`, whose directory is kept alike."""
         self.directory, self.experiment, self.fingerprint = directory, experiment, fingerprint
         self.checkpoints = Checkpoints(directory / CHECKPOINTS)
         self._is_writer = False
@@ -49,16 +50,10 @@ class Run:
     def create(cls, directory: Path | str, experiment: Experiment) -> Run:
         """Begin a run in a new or empty directory; raises `InputError` where there is something."""
         directory = Path(directory)
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise InputError(
-                f"out: {str(directory)!r} exists; expected a new directory, or `quickstudy resume`"
-            )
+        check_new_directory(directory)
         fingerprint = environment_fingerprint(experiment.env)
         record = to_record(experiment, versions=versions(), machine=machine(), fingerprint=fingerprint)
-        try:
-            with_disk_errors(directory.mkdir, parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"out: cannot make {str(directory)!r}: {error.strerror}") from error
+        make_directory(directory)
         write_json(directory / EXPERIMENT, record)
         return cls(directory, experiment, fingerprint)
 
@@ -138,6 +133,20 @@ class Run:
         arrays, record = self.checkpoints.load(step)
         check_fingerprint(record.get("fingerprint", {}), self.experiment.env)
         return from_arrays(template, arrays), record
+
+
+def check_new_directory(directory: Path) -> None:
+    """Raise `InputError` where there is something already."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"out: {str(directory)!r} exists; expected a new directory, or `quickstudy resume`")
+
+
+def make_directory(directory: Path) -> None:
+    """Raise `InputError` where it cannot be made, `RunError` where the disk refuses."""
+    try:
+        with_disk_errors(directory.mkdir, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: cannot make {str(directory)!r}: {error.strerror}") from error
 
 
 def to_arrays(tree: PyTree) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ from typing import Self
 class Interrupted(KeyboardInterrupt):
     """The training was asked to stop; it has saved its state."""
 
-    def __init__(self, signal_number: int, update: int):
-        super().__init__(f"stopped after {update} updates")
+    def __init__(self, signal_number: int, update: int, of: str = "updates"):
+        super().__init__(f"stopped after {update} {of}")
         self.signal_number, self.update = signal_number, update
 
 

@@ -27,7 +27,7 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
     """The verdict, the adaptation curve and the references beside the agent."""
     console = Console(soft_wrap=True, markup=False)
     console.print(evaluation["verdict"]["text"], highlight=False)
-    table = _table("", "trial", "95% interval", "first episode", "last episode")
+    table = new_table("", "trial", "95% interval", "first episode", "last episode")
     rows = [(evaluation["agent"], {**evaluation["total"], "episodes": evaluation["episodes"]})]
     rows += list(evaluation["references"].items())
     for name, entry in sorted(rows, key=lambda row: _sortable(row[1]["mean"])):
@@ -35,7 +35,7 @@ def print_evaluation(evaluation: dict[str, Any]) -> None:
         curve = entry["episodes"]
         style = "bold" if name == evaluation["agent"] and "standard_error" in entry else None
         table.add_row(
-            name, _figure(entry["mean"]), interval, _episode(curve, 0), _episode(curve, -1), style=style
+            name, figure_text(entry["mean"]), interval, _episode(curve, 0), _episode(curve, -1), style=style
         )
     console.print(table)
     for name, when in (("success", "at any time"), ("success_at_end", "at the end")):
@@ -59,7 +59,7 @@ def print_comparison(summaries: list[Any]) -> None:
 
 def print_runs(summaries: list[Any]) -> None:
     """One line a run."""
-    table = _table("run", "agent", "env", "return of a trial", "95% interval", "gain", "gap to best")
+    table = new_table("run", "agent", "env", "return of a trial", "95% interval", "gain", "gap to best")
     for run in summaries:
         evaluation = run.evaluation
         if evaluation is None:
@@ -71,17 +71,17 @@ def print_runs(summaries: list[Any]) -> None:
             run.name,
             evaluation["agent"],
             evaluation["env"],
-            _figure(total["mean"]),
+            figure_text(total["mean"]),
             _between(total),
-            "" if gain is None else f"{_figure(gain['mean'], '+.3g')} [{_between(gain, '.2g')}]",
-            "" if gap is None else f"{_figure(gap['mean'], '.2g')}% [{_between(gap, '.2g')}]",
+            "" if gain is None else f"{figure_text(gain['mean'], '+.3g')} [{_between(gain, '.2g')}]",
+            "" if gap is None else f"{figure_text(gap['mean'], '.2g')}% [{_between(gap, '.2g')}]",
         )
     Console(soft_wrap=True, markup=False).print(table)
 
 
 def print_methods(methods: list[Any], found: list[str]) -> None:
     """One line a method, then what must be known of them; `found` says why they are not comparable."""
-    table = _table("method", "seeds", "trial", "over seeds", "first", "last", "steps", "seconds")
+    table = new_table("method", "seeds", "trial", "over seeds", "first", "last", "steps", "seconds")
     for column in table.columns:
         # A long name may go on below; a number may not.
         column.no_wrap = column is not table.columns[0]
@@ -90,7 +90,7 @@ def print_methods(methods: list[Any], found: list[str]) -> None:
         table.add_row(
             f"{method.key} {method.name}",
             seeds_text(method),
-            _figure(total.mean),
+            figure_text(total.mean),
             _between(total._asdict()) if total.bounded else "–",
             _episode(episodes, 0),
             _episode(episodes, -1),
@@ -128,7 +128,8 @@ def print_listing(listings: dict[str, list[dict[str, str]]]) -> None:
             console.print(f"  {entry['name']:<{width}}  {entry['summary']}", highlight=False)
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Without lines; the first column is words."""
     table = Table(box=None, header_style="dim")
     for i, name in enumerate(columns):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
@@ -136,16 +137,16 @@ def _table(*columns: str) -> Table:
 
 
 def _episode(curve: list[dict[str, float]] | None, index: int) -> str:
-    return "" if not curve else _figure(curve[index]["mean"], ".3g")
+    return "" if not curve else figure_text(curve[index]["mean"], ".3g")
 
 
-def _figure(value: float | None, form: str = ".4g") -> str:
+def figure_text(value: float | None, form: str = ".4g") -> str:
     """A number, or a dash for one that is not there or not finite."""
     return "–" if value is None or not math.isfinite(value) else format(value, form)
 
 
 def _between(interval: dict[str, Any], form: str = ".4g") -> str:
-    return f"{_figure(interval['low'], form)} … {_figure(interval['high'], form)}"
+    return f"{figure_text(interval['low'], form)} … {figure_text(interval['high'], form)}"
 
 
 def _sortable(value: float | None) -> float:
