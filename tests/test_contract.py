@@ -41,7 +41,10 @@ FIRST_ORDER = {"reptile"}
 META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", True)}
 # Learners of arms know discrete actions only, those of tables discrete observations too, others one family.
 ARMS = "thompson optimistic-thompson ucb1 epsilon-greedy greedy gittins gaussian-thompson gaussian-ucb".split()
-TABLES = "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner".split()
+TABLES = (
+    "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner value-iteration policy-iteration "
+    "monte-carlo q-learning sarsa"
+).split()
 ONE_FAMILY = "grid-bayes two-step-bayes".split()
 REFUSED = {
     **{(a, "continuous"): "action_space: got Box" for a in [*ARMS, "symmetric"]},
