@@ -82,6 +82,32 @@ def test_the_command_that_a_page_names_runs(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "rl2-HiddenTarget-seed0" / "report.html").is_file()
 
 
+def commands(page, heading):
+    """The commands of the blocks under a heading."""
+    text = (ROOT / "docs" / page).read_text().partition(f"## {heading}")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    return [line.split()[1:] for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("heading", "needs", "report"),
+    [
+        ("A walk with the pendulum", None, "runs/walk/report.html"),
+        # The same stages on a body, whose physics compile for long.
+        pytest.param("A walk with the cheetah", "mujoco", "runs/cheetah/report.html", marks=pytest.mark.slow),
+    ],
+)
+def test_a_walk_from_known_tasks_to_new_ones(heading, needs, report, tmp_path, monkeypatch):
+    if needs is not None:
+        pytest.importorskip(needs)
+    monkeypatch.chdir(tmp_path)
+    walk = commands("transfer.md", heading)
+    assert len(walk) == 2
+    for command in walk:
+        assert main(command) == 0
+    assert "learned from scratch" in (tmp_path / report).read_text()
+
+
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_the_readme_names_all_there_is(kind):
     readme = (ROOT / "README.md").read_text()

@@ -55,8 +55,8 @@ def option_names(value: Any, prefix: str = "--") -> list[str]:
         inner = getattr(value, field.name)
         name = field.name.replace("_", "-")
         if dataclasses.is_dataclass(inner) and not isinstance(inner, type):
-            # The experiment of `train` and the learning of `learn` have no prefix of their own.
-            bare = field.name in ("experiment", "learning")
+            # What a whole command is about has no prefix of its own.
+            bare = field.name in ("experiment", "learning", "transfer")
             names += option_names(inner, prefix if bare else f"{prefix}{name}.")
         else:
             names.append(prefix + name)

@@ -1,4 +1,4 @@
-"""The command line: train, learn, resume, evaluate, compare, reproduce, report, check-env, list.
+"""The command line: train, learn, transfer, resume, evaluate, compare, reproduce, report, check-env, list.
 
 AGENT, ENV and OUTER are registry names or a user's own `package.module:Name` or `file.py:Name`; the
 options of each command are the fields of frozen dataclasses. Bad input is one line on stderr and
@@ -29,7 +29,9 @@ from quickstudy.options import (
     NoOptions,
     ReproduceOptions,
     ResumeOptions,
+    ResumeTransferOptions,
     TrainOptions,
+    TransferOptions,
 )
 from quickstudy.types import TrialShape
 
@@ -37,7 +39,9 @@ USAGE = """usage: quickstudy COMMAND …
 
   train AGENT ENV [options]      meta-train an agent on a task family, evaluate it, write a report
   learn AGENT ENV [options]      let an agent learn each task from scratch: ordinary reinforcement learning
-  resume DIR [options]           go on with a training, or a learning, from its last checkpoint
+  transfer ENV [--teacher AGENT] [options]
+                                 known tasks, one policy, new tasks: fine-tuned, judged, kept or discarded
+  resume DIR [options]           go on with one of these from its last checkpoint
   evaluate DIR [options]         measure a trained agent on held-out tasks …
   evaluate AGENT ENV [options]   … or one that needs no training
   compare DIR… [options]         several runs side by side
@@ -125,12 +129,31 @@ def _learn(positional: list[str], arguments: list[str]) -> None:
     _finish_learning(learn(options.learning, out), options.json)
 
 
+def _transfer(positional: list[str], arguments: list[str]) -> None:
+    from quickstudy.life_presets import transfer_preset
+    from quickstudy.transfer.pipeline import transfer
+
+    (env,) = _expect(positional, "transfer ENV", 1)
+    teacher, arguments = option(arguments, "--teacher")
+    made = transfer_preset(env, "ppo" if teacher is None else teacher)
+    options = parse(TransferOptions(made), arguments, f"quickstudy transfer {env}")
+    out = _out(options.out, f"transfer {env}", options.transfer.seed)
+    _finish_transfer(out, transfer(options.transfer, out, until=options.until, say=_tell), options.json)
+
+
 def _resume(positional: list[str], arguments: list[str]) -> None:
     from quickstudy.learning import LEARNING, resume_learning
     from quickstudy.run import Run
     from quickstudy.train import resume
+    from quickstudy.transfer.pipeline import resume_transfer
+    from quickstudy.transfer.settings import TRANSFER
 
     (directory,) = _expect(positional, "resume DIR", 1)
+    if is_file(Path(directory) / TRANSFER):
+        wanted = parse(ResumeTransferOptions(), arguments, f"quickstudy resume {directory}")
+        result = resume_transfer(directory, until=wanted.until, say=_tell, allow_code=wanted.allow_code)
+        _finish_transfer(Path(directory), result, wanted.json)
+        return
     options = parse(ResumeOptions(), arguments, f"quickstudy resume {directory}")
     if is_file(Path(directory) / LEARNING):
         _finish_learning(resume_learning(directory, allow_code=options.allow_code), options.json)
@@ -294,6 +317,7 @@ def _entries(kind: str) -> list[dict[str, Any]]:
 COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
     "train": _train,
     "learn": _learn,
+    "transfer": _transfer,
     "resume": _resume,
     "evaluate": _evaluate,
     "compare": _compare,
@@ -332,6 +356,24 @@ def _finish_learning(learned: Any, as_json: bool) -> None:
     where = sys.stderr if as_json else sys.stdout
     print(f"run: {learned.directory}   {learned.exams['exams'][-1]['seconds']:.1f} s", file=where)
     print(f"report: {learned.directory / REPORT}", file=where)
+
+
+def _finish_transfer(directory: Path, result: dict[str, Any] | None, as_json: bool) -> None:
+    """Write the report of a transfer that is judged, and print what was found."""
+    from quickstudy.files import plain_json, write_text
+    from quickstudy.learning_table import print_transfer
+    from quickstudy.reporting.transfer_page import transfer_page
+    from quickstudy.run import REPORT
+
+    where = sys.stderr if as_json else sys.stdout
+    if result is not None:
+        write_text(directory / REPORT, transfer_page(result, directory.name))
+        if as_json:
+            print(json.dumps(plain_json(result)))
+        else:
+            print_transfer(result)
+        print(f"report: {directory / REPORT}", file=where)
+    print(f"run: {directory}", file=where)
 
 
 def _save_episodes(

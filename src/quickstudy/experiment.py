@@ -56,6 +56,8 @@ class Experiment:
     """To mean 0 and deviation 1, by statistics of the training that an evaluation leaves as they are."""
     action_bins: int | None = None
     """Values of each action dimension that the agent chooses among; None leaves continuous actions so."""
+    start: str | None = None
+    """A directory with a policy of known tasks, as `transfer` leaves it, with which the training begins."""
 
     def __post_init__(self) -> None:
         require(
@@ -69,6 +71,8 @@ class Experiment:
             num_test_tasks=(2 <= self.num_test_tasks <= MOST, f"between 2 and {MOST:,}"),
             action_bins=(self.action_bins is None or 2 <= self.action_bins <= 10_000, "between 2 and 10,000"),
         )
+        bare = not self.normalise_observations and self.action_bins is None
+        require(self, start=(self.start is None or bare, "None with normalise_observations or action_bins"))
         parts = getattr(self.outer, "num_minibatches", 1)
         if self.num_tasks % parts:
             raise wrong("num_tasks", self.num_tasks, f"a multiple of outer.num_minibatches, {parts}")

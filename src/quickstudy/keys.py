@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from quickstudy.types import Key
 
-INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT, OUTER = range(7)
+INIT, TRAIN, VALIDATION, TEST, SESSION, FINGERPRINT, OUTER, KNOWN, EXAM, TRANSFER = range(10)
 
 
 def branch(seed: int, use: int) -> Key:

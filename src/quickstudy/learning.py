@@ -17,17 +17,19 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from quickstudy import keys, lives, references
 from quickstudy.compilation import use_compilation_cache
 from quickstudy.errors import InputError, RunError, require, wrong
-from quickstudy.evaluation import held_out, initial_params
+from quickstudy.evaluation import held_out, initial_params, training_split
 from quickstudy.experiment import RECORDED, build, refuse_code, to_dict
 from quickstudy.files import read_json, write_json
 from quickstudy.fingerprint import environment_fingerprint, machine, versions
@@ -39,12 +41,20 @@ from quickstudy.registry import name_of, resolve
 from quickstudy.rollout import sample_tasks
 from quickstudy.run import Run, check_new_directory, make_directory
 from quickstudy.signals import Interrupted, Signals
+from quickstudy.start import load_start
 from quickstudy.types import MOST, Key, PyTree
 
 LEARNING = "learning.json"
 # A life is told about this often.
 STRETCHES = 200
 DEFAULT_LIFE = LifeShape()
+TaskSet = Literal["new", "known", "validation"]
+TASK_SETS: dict[str, tuple[int, Callable[[Any], Any]]] = {
+    "new": (keys.TEST, held_out),
+    "known": (keys.KNOWN, training_split),
+    "validation": (keys.VALIDATION, training_split),
+}
+"""The branch of random keys and the split of the family that tasks are of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +66,9 @@ class Learning:
     env: Any
     """The task family; see `quickstudy list envs`."""
     life: LifeShape = DEFAULT_LIFE
+    tasks: TaskSet = "new"
+    """new: those that an evaluation with this seed holds out; known: training tasks; validation: others."""
     num_tasks: int = 10
-    """Tasks, held-out ones where the family has a split."""
     num_seeds: int = 1
     """Learners in each task."""
     num_exams: int = 10
@@ -66,12 +77,15 @@ class Learning:
     """Of each exam."""
     solved: float | None = None
     """A mean return from which a task counts as solved; None where nothing does."""
+    start: str | None = None
+    """A directory with a policy of known tasks, for an agent that begins with one: `transfer` makes it."""
     seed: int = 0
     """The root of every random key."""
 
     def __post_init__(self) -> None:
         require(
             self,
+            tasks=(self.tasks in TASK_SETS, f"one of {', '.join(TASK_SETS)}"),
             num_tasks=(1 <= self.num_tasks <= MOST, f"between 1 and {MOST:,}"),
             num_seeds=(1 <= self.num_seeds <= MOST, f"between 1 and {MOST:,}"),
             num_exams=(1 <= self.num_exams <= self.life.num_adapts, "between 1 and life.num_adapts"),
@@ -151,15 +165,26 @@ def check_learns(agent: Any) -> None:
         raise InputError(f"agent: {name!r} is meta-trained; use `quickstudy train {name} ENV`")
 
 
+def sampled_tasks(tasks: TaskSet, env: Any, seed: int, numbers: ArrayLike) -> tuple[Any, PyTree]:
+    """-> (the family's split, the tasks [n, ...] of it with these numbers)"""
+    use, split = TASK_SETS[tasks]
+    env = split(env)
+    return env, sample_tasks(env, keys.per_task(keys.branch(seed, use), numbers)[0])
+
+
 def _classroom(learning: Learning) -> _Classroom:
     use_compilation_cache()
-    env = held_out(learning.env)
+    of_task = np.arange(learning.num_learners) // learning.num_seeds
+    env, tasks = sampled_tasks(learning.tasks, learning.env, learning.seed, of_task)
     meta_params = initial_params(learning.agent, env, lives.as_trial(learning.life, env), learning.seed)
-    key, count = keys.branch(learning.seed, keys.TEST), learning.num_learners
-    _, life_keys = keys.per_task(key, jnp.arange(count))
-    of_task = jnp.arange(count) // learning.num_seeds
-    tasks = sample_tasks(env, keys.per_task(key, of_task)[0])
-    exam_keys, _ = keys.per_task(keys.branch(learning.seed, keys.VALIDATION), of_task)
+    if learning.start is not None:
+        if not jax.tree.leaves(meta_params):
+            name = name_of("agent", type(learning.agent))
+            raise wrong("start", learning.start, f"None for {name}, which begins anew in every task")
+        meta_params = load_start(Path(learning.start), meta_params, learning.agent.activation)
+    use, _ = TASK_SETS[learning.tasks]
+    _, life_keys = keys.per_task(keys.branch(learning.seed, use), np.arange(learning.num_learners))
+    exam_keys, _ = keys.per_task(keys.branch(learning.seed, keys.EXAM), of_task)
     return _Classroom(learning, env, meta_params, tasks, life_keys, exam_keys)
 
 

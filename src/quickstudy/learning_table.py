@@ -1,4 +1,4 @@
-"""The exams of a learning as a table on the terminal."""
+"""The exams of a learning, and what a transfer found, as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -33,5 +33,39 @@ def print_exams(record: Mapping[str, Any]) -> None:
     for name, words in (("random", "a random agent earns"), ("task_known", "with the task known it is worth")):
         if record.get(name) is not None:
             console.print(f"{words} {figure_text(record[name])}", highlight=False)
-    learners = f"{record['num_tasks']} tasks, {record['num_seeds']} learners in each"
+    learners = f"{record['num_tasks']} tasks × {record['num_seeds']} learners in each"
     console.print(f"{learners}; steps of one learner", style="dim", highlight=False)
+
+
+def print_transfer(result: Mapping[str, Any]) -> None:
+    """Zero-shot, from scratch, and fine-tuned with each penalty."""
+    console = Console(soft_wrap=True, markup=False)
+    table = new_table("in new tasks", "steps", "return", "95% interval", "gain", "less scratch", "kept")
+    scratch = result["scratch"]
+    table.add_row("zero-shot", "0", *_estimate(result["zero_shot"]), "", "", "")
+    for name, method in result["fine_tuned"].items():
+        table.add_row(
+            f"fine-tuned, {name}",
+            f"{method['steps']:,}",
+            *_estimate(method["final"]),
+            figure_text(method["gain"]["mean"], ".3g"),
+            figure_text(method["less_scratch"]["mean"], ".3g"),
+            f"{method['num_kept']}/{result['num_new']}",
+        )
+    table.add_row("from scratch", f"{scratch['steps']:,}", *_estimate(scratch["final"]), "", "", "")
+    console.print(table)
+    for name, method in result["fine_tuned"].items():
+        reached = method["steps_to_scratch"]
+        if reached is not None:
+            share = reached / scratch["steps"]
+            console.print(f"{name}: as good as from scratch at {reached:,} steps, {share:.1%}", highlight=False)
+    console.print(f"a random agent earns {figure_text(result['random'])}", highlight=False)
+    said = "kept: fine-tuned policies that are better than zero-shot beyond doubt"
+    console.print(f"{said}; {result['num_new']} new tasks; {result['interval']}", style="dim", highlight=False)
+
+
+def _estimate(estimate: Mapping[str, Any]) -> tuple[str, str]:
+    between = (
+        "–" if estimate["low"] is None else f"{figure_text(estimate['low'])} … {figure_text(estimate['high'])}"
+    )
+    return figure_text(estimate["mean"]), between

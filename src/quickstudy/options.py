@@ -10,6 +10,8 @@ import tyro
 from quickstudy.experiment import Experiment
 from quickstudy.learning import Learning
 from quickstudy.loggers import WandbMode
+from quickstudy.transfer.pipeline import Stage
+from quickstudy.transfer.settings import Transfer
 from quickstudy.types import TrialShape
 
 Unprefixed = tyro.conf.arg(name="")
@@ -37,6 +39,31 @@ class LearnOptions:
     """The run directory, which must be new; by default one is made in runs/."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the exams as one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferOptions:
+    """Known tasks, one policy, new tasks: fine-tuned, judged, kept or discarded."""
+
+    transfer: Annotated[Transfer, Unprefixed]
+    until: Stage = "judge"
+    """The last stage to do now; `quickstudy resume` does the others."""
+    out: str | None = None
+    """The directory, which must be new; by default one is made in runs/."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object and nothing else on standard output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeTransferOptions:
+    """Go on with a transfer, with the first stage that is not done."""
+
+    until: Stage = "judge"
+    """The last stage to do now."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the result as one JSON object and nothing else on standard output."""
+    allow_code: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Import the agent or environment from the file or package outside quickstudy that the run names."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,9 +24,11 @@ from quickstudy.experiment import Experiment
 from quickstudy.files import write_json
 from quickstudy.loggers import Loggers, WandbMode, check_wandb
 from quickstudy.maths.statistics import mean_interval
+from quickstudy.nets.actor_critic import ActorCritic
 from quickstudy.progress import progress_display
 from quickstudy.run import EVALUATION, Run
 from quickstudy.signals import Interrupted, Signals
+from quickstudy.start import load_start
 from quickstudy.types import PyTree
 from quickstudy.updates import (
     MAX_SKIPPED_IN_A_ROW,
@@ -65,6 +67,8 @@ def train(
     check_wandb(wandb)
     # What does not fit together says so before there is a directory.
     check_fits(experiment)
+    if experiment.start is not None:
+        _known_policy(experiment, init_state(experiment).outer.meta_params)
     run = None if out is None else Run.create(out, experiment)
     return _train(experiment, run, progress, wandb)
 
@@ -161,10 +165,21 @@ def _start(experiment: Experiment, run: Run | None) -> tuple[TrainState, int]:
     restored = None if run is None else run.restore(state)
     if restored is not None:
         state, _ = restored
+    elif experiment.start is not None:
+        state = init_state(experiment, _known_policy(experiment, state.outer.meta_params))
     mesh = device_mesh()
     if mesh is not None:
         state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
     return state, int(state.update)
+
+
+def _known_policy(experiment: Experiment, template: PyTree) -> PyTree:
+    """The network of known tasks in the place of the agent's first one."""
+    activation = getattr(experiment.agent, "activation", None)
+    if activation is None or not isinstance(template, ActorCritic):
+        names = "maml, anil or reptile, whose meta-parameters are one such network"
+        raise wrong("start", experiment.start, f"None for this agent; a policy of known tasks is for {names}")
+    return load_start(Path(str(experiment.start)), template, activation, ".network")
 
 
 def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:

@@ -39,10 +39,11 @@ class TrainState(NamedTuple):
     """int32: the present stage."""
 
 
-def init_state(experiment: Experiment) -> TrainState:
-    """The state before the first update."""
-    env = training_split(experiment.env)
-    meta_params = initial_params(experiment.learner, env, experiment.trial, experiment.seed)
+def init_state(experiment: Experiment, meta_params: PyTree = None) -> TrainState:
+    """The state before the first update, with the agent's own first meta-parameters or those that are given."""
+    if meta_params is None:
+        env = training_split(experiment.env)
+        meta_params = initial_params(experiment.learner, env, experiment.trial, experiment.seed)
     k_outer = keys.branch(experiment.seed, keys.OUTER)
     zero = jnp.zeros((), jnp.int32)
     outer = experiment.loop.init(experiment.learner, meta_params, k_outer)

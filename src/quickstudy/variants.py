@@ -53,6 +53,22 @@ VARIANTS: dict[str, Variant] = {
         agent_fields={"first_order": True},
         outer_fields={"gae_lambda": 1.0},
     ),
+    "meta-policy-gradient": Variant(
+        "maml",
+        "a2c",
+        "a meta-policy that is improved online, one source task at a time; `--start` begins it with the merged "
+        "policy and critic of value-based learners",
+        agent_fields={"hidden_sizes": (64, 64), "activation": "tanh", "baseline": "critic"},
+        outer_fields={
+            "baseline": "critic",
+            "phases": "last",
+            "credit": "episode",
+            "learning_rate": 3e-4,
+            "gae_lambda": 0.95,
+            "entropy_coefficient": 0.0,
+        },
+        fields={"num_tasks": 1, "num_updates": 500},
+    ),
     "es-maml": Variant(
         "maml",
         "evolution",

@@ -21,6 +21,7 @@ REGISTRY = {
     "a2c": "quickstudy.agents.a2c:A2C",
     "ppo": "quickstudy.agents.ppo:PPO",
     "trpo": "quickstudy.agents.trpo:TRPO",
+    "fine-tune": "quickstudy.agents.fine_tune:FineTune",
     "random": "quickstudy.references.random_agent:Random",
     "thompson": "quickstudy.references.bandit_learners:Thompson",
     "optimistic-thompson": "quickstudy.references.bandit_learners:OptimisticThompson",

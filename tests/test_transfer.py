@@ -1,0 +1,186 @@
+"""`quickstudy transfer`: stage by stage, resumed anywhere, judged by what new tasks say."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from quickstudy.agents.fine_tune import FineTune
+from quickstudy.agents.ppo import PPO
+from quickstudy.cli import main
+from quickstudy.errors import InputError
+from quickstudy.learning import sampled_tasks
+from quickstudy.lives import LifeShape
+from quickstudy.start import ARRAYS, RECORD, load_start
+from quickstudy.transfer.critic import CriticFit
+from quickstudy.transfer.distill import Distillation
+from quickstudy.transfer.pipeline import COEFFICIENTS, FORGETTING, RESULT, _template, resume_transfer, transfer
+from quickstudy.transfer.settings import Transfer, read_transfer
+from quickstudy.transfer.summary import summarised
+from tests.probes import ContinuousProbe
+
+SMALL = {"hidden_sizes": (8,), "num_epochs": 1, "num_minibatches": 1, "learning_rate": 1e-2}
+SETTINGS = Transfer(
+    ContinuousProbe(),
+    PPO(**SMALL),
+    FineTune(**SMALL, critic_warmup=1),
+    LifeShape(num_adapts=6, num_streams=4, num_steps=6),
+    LifeShape(num_adapts=2, num_streams=4, num_steps=6),
+    num_known=2,
+    num_validation=2,
+    num_new=3,
+    distillation=Distillation(
+        num_rounds=2, num_streams=2, num_steps=6, num_kept=2, batch_size=8, num_fisher=16,
+        critic=CriticFit(num_rounds=1, num_streams=2, num_steps=6, batch_size=8),
+    ),
+    penalties=("none", "l2"),
+    coefficients=(1.0, 1e6),
+    num_exams=2,
+    num_episodes=4,
+    num_sequence=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("transfer") / "run"
+    return directory, transfer(SETTINGS, directory, progress=False)
+
+
+def test_the_stages_leave_what_they_should(finished):
+    directory, result = finished
+    assert result["num_new"] == 3
+    none, held = result["fine_tuned"]["none"], result["fine_tuned"]["l2"]
+    assert [point["steps"] for point in none["curve"]] == [0, 24, 48]
+    # Both begin with the same policy, and it is the zero-shot one.
+    assert none["curve"][0] == held["curve"][0]
+    assert none["curve"][0]["mean"] == pytest.approx(result["zero_shot"]["mean"])
+    assert none["gain"]["mean"] == pytest.approx(none["final"]["mean"] - result["zero_shot"]["mean"])
+    assert result["scratch"]["steps"] == 144
+    assert len(none["guard"]["reason"]) == 3
+    assert set(result["coefficients"]["l2"]["validation_returns"]) == {"1.0", "1000000.0"}
+    assert "validation_returns" not in result["coefficients"]["none"]
+    forgetting = json.loads((directory / FORGETTING).read_text())
+    assert np.shape(forgetting["none"]["known"]) == (3, 2)
+    assert np.shape(forgetting["l2"]["new"]) == (3, 2)
+    assert forgetting["none"]["known"][0] == forgetting["l2"]["known"][0]
+    assert result["protocol"]["num_known"] == 2
+
+
+def test_a_kill_between_stages_loses_nothing(finished, tmp_path):
+    directory, result = finished
+    cut = tmp_path / "cut"
+    shutil.copytree(directory, cut)
+    for name in (RESULT, COEFFICIENTS, FORGETTING):
+        (cut / name).unlink()
+    for name in ("merged", "fine-tuned-none", "fine-tuned-l2", "scratch"):
+        shutil.rmtree(cut / name)
+    again = resume_transfer(cut, progress=False, allow_code=True)
+    assert again is not None
+    assert again["zero_shot"] == result["zero_shot"]
+    for name, method in result["fine_tuned"].items():
+        assert again["fine_tuned"][name]["curve"] == method["curve"]
+        assert again["fine_tuned"][name]["guard"] == method["guard"]
+    assert again["scratch"] == result["scratch"]
+
+
+def test_a_stage_alone(tmp_path):
+    out = tmp_path / "run"
+    assert transfer(SETTINGS, out, until="teach", progress=False) is None
+    assert (out / "known" / "exams.json").exists()
+    assert not (out / "merged").exists()
+    assert resume_transfer(out, until="merge", progress=False, allow_code=True) is None
+    assert (out / "merged" / RECORD).exists()
+    assert not (out / COEFFICIENTS).exists()
+    assert read_transfer(out, allow_code=True) == SETTINGS
+
+
+def test_tasks_of_the_stages_are_others():
+    """Known, validation and new tasks never meet."""
+    sets = [np.asarray(sampled_tasks(use, ContinuousProbe(), 0, np.arange(50))[1]) for use in
+            ("known", "validation", "new")]  # fmt: skip
+    everything = np.concatenate(sets)
+    assert len(np.unique(everything, axis=0)) == 150
+
+
+def test_several_tasks_without_a_teacher(tmp_path):
+    settings = dataclasses.replace(SETTINGS, merge="multi-task", penalties=("none",), num_sequence=0)
+    result = transfer(settings, tmp_path / "run", progress=False)
+    assert result is not None
+    assert not (tmp_path / "run" / "known").exists()
+    assert len(result["merge"]["rewards"]) == 6
+    assert result["forgetting"] is None
+
+
+def test_a_start_is_what_was_saved_or_an_error(finished, tmp_path):
+    directory, _ = finished
+    copy = tmp_path / "merged"
+    shutil.copytree(directory / "merged", copy)
+    template = _template(SETTINGS)
+    known = load_start(copy, template, "tanh")
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), known.network, template.network)
+    assert all(jax.tree.leaves(moved.actor))
+    with pytest.raises(InputError, match=r"agent\.activation: got 'relu'; expected tanh"):
+        load_start(copy, template, "relu")
+    data = bytearray((copy / ARRAYS).read_bytes())
+    data[-1] ^= 1
+    (copy / ARRAYS).write_bytes(bytes(data))
+    with pytest.raises(InputError, match="damaged"):
+        load_start(copy, template, "tanh")
+    with pytest.raises(InputError, match=r"start: .* holds no policy"):
+        load_start(tmp_path, template, "tanh")
+
+
+def test_a_summary_by_hand():
+    def record(*exams):
+        entries = [
+            {"steps": i * 10, "mean": float(np.mean(x)), "low": None, "high": None, "returns": x}
+            for i, x in enumerate(exams)
+        ]
+        return {"exams": entries, "env": "e", "agent": "a", "num_tasks": 2, "random": -1.0}
+
+    judged = {name: {"keep": [True, False], "reason": ["", ""]} for name in ("none", "kl")}
+    curves = {"none": record([1.0, 2.0], [3.0, 1.0]), "kl": record([1.0, 2.0], [4.0, 4.0])}
+    found = summarised(curves, record([0.0, 0.0], [2.0, 4.0]), judged)
+    none, held = found["fine_tuned"]["none"], found["fine_tuned"]["kl"]
+    assert found["zero_shot"]["mean"] == 1.5
+    assert none["gain"]["mean"] == 0.5
+    # What is kept of the first task, and what is discarded of the second.
+    assert none["guarded"]["mean"] == (3.0 + 2.0) / 2
+    assert (none["num_kept"], none["steps_to_scratch"]) == (1, None)
+    assert held["steps_to_scratch"] == 10
+    assert held["gain_over_no_penalty"]["mean"] == 2.0
+    assert held["less_scratch"]["mean"] == 1.0
+    assert found["scratch"]["zero_shot_less_scratch"]["mean"] == -1.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("transfer cartpool", "env: unknown name 'cartpool'; did you mean 'cartpole'?"),
+        ("transfer cartpole --teacher rl2", "agent: 'rl2' is meta-trained"),
+        ("transfer cartpole --penalties l3", "penalties"),
+        (
+            "transfer cartpole --coefficients 0",
+            "Transfer.coefficients: got (0.0,); expected one or more",
+        ),
+        ("transfer cartpole --num-exams 1000", "Transfer.num_exams: got 1000; expected between 1 and"),
+        ("transfer cartpole --num-sequence 99", "Transfer.num_sequence: got 99; expected between 0 and 16"),
+        (
+            "transfer cartpole --merge multi-task --teacher a2c",
+            "Transfer.merge: got 'multi-task'; expected distill",
+        ),
+        ("transfer cartpole --until eat", "until"),
+        ("transfer", "expected quickstudy transfer ENV"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert not list(tmp_path.iterdir())
