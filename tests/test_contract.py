@@ -31,9 +31,12 @@ GRADIENT = {name for name, agent in AGENTS.items() if isinstance(agent, InnerLoo
 for name in GRADIENT:
     AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8), activation="tanh")
 # Agents that learn each task from scratch: small ones, and one of them runs without `make slow`.
-SCRATCH = {name for name, agent in AGENTS.items() if isinstance(agent, PolicyGradient)}
+VALUES = {"dqn", "sac"}
+SCRATCH = VALUES | {name for name, agent in AGENTS.items() if isinstance(agent, PolicyGradient)}
 for name in SCRATCH:
     AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8))
+for name in VALUES:
+    AGENTS[name] = dataclasses.replace(AGENTS[name], num_updates=2, learning_starts=4, buffer_size=500)
 AGENTS["ppo"] = dataclasses.replace(AGENTS["ppo"], num_epochs=2, num_minibatches=2)
 AGENTS["trpo"] = dataclasses.replace(AGENTS["trpo"], num_epochs=2)
 # By itself it takes its steps for numbers; its gradient through them is in tests/test_reptile.py.
@@ -47,7 +50,7 @@ TABLES = (
 ).split()
 ONE_FAMILY = "grid-bayes two-step-bayes".split()
 REFUSED = {
-    **{(a, "continuous"): "action_space: got Box" for a in [*ARMS, "symmetric"]},
+    **{(a, "continuous"): "action_space: got Box" for a in [*ARMS, "symmetric", "dqn"]},
     **{(a, e): "observation_space: got Box" for a in TABLES for e in ENVS},
     **{(a, e): "env: got .*Probe.*one family" for a in ONE_FAMILY for e in ENVS},
 }
@@ -195,7 +198,8 @@ def test_batched_equals_looped(agent_name, env_name, trial):
         task = jax.tree.map(lambda x, i=i: x[i : i + 1], trials.task)
         alone = live_in(agent, env, trial, meta_params, task, trials.key[i : i + 1]).phases
         batched = jax.tree.map(lambda x, i=i: x[i : i + 1], trials.phases)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), alone, batched)
+        # An action near a bound has a log_prob in which the last digit of its tanh shows.
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), alone, batched)
 
 
 @each_pair

@@ -59,6 +59,35 @@ LIFE_PRESETS: dict[tuple[str, str], LifePreset] = {
     ),
 }
 LIFE_PRESETS |= {
+    ("dqn", "cartpole"): LifePreset(
+        LifeShape(num_adapts=192, num_streams=8, num_steps=32),
+        f"49,152 steps; {TUNED}",
+        {
+            "num_updates": 64,
+            "batch_size": 128,
+            "target_period": 1,
+            "target_rate": 0.01,
+            "loss": "squared",
+            "schedule": "linear",
+            "num_steps": 20,
+            "discount": 0.998,
+            "learning_rate": 2e-3,
+        },
+    ),
+    ("sac", "pendulum"): LifePreset(
+        LifeShape(num_adapts=1500, num_streams=8, num_steps=1),
+        f"12,000 steps; {TUNED}",
+        {
+            "num_updates": 4,
+            "batch_size": 128,
+            "hidden_sizes": (64, 64),
+            "learning_rate": 2e-3,
+            "buffer_size": 20_000,
+            "target_rate": 0.01,
+        },
+    ),
+}
+LIFE_PRESETS |= {
     (name, "tabular-mdp"): LifePreset(
         LifeShape(num_adapts=500, num_streams=4, num_steps=10),
         "2,000 episodes, which bring the best of tables to 99% of the optimum",

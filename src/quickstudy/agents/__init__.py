@@ -21,6 +21,8 @@ REGISTRY = {
     "a2c": "quickstudy.agents.a2c:A2C",
     "ppo": "quickstudy.agents.ppo:PPO",
     "trpo": "quickstudy.agents.trpo:TRPO",
+    "dqn": "quickstudy.agents.dqn:DQN",
+    "sac": "quickstudy.agents.sac:SAC",
     "fine-tune": "quickstudy.agents.fine_tune:FineTune",
     "random": "quickstudy.references.random_agent:Random",
     "thompson": "quickstudy.references.bandit_learners:Thompson",

@@ -127,6 +127,14 @@ class TanhNormal(eqx.Module):
         u = jnp.arctanh(jnp.clip((action - self.centre) / self.half_range, -limit, limit))
         return self._normal().log_prob(u) - self._log_slope(u).sum(-1)
 
+    def sample_and_log_prob(self, key: Key) -> tuple[Array, Array]:
+        """An action that depends on mean and log_std smoothly, and its log_prob, by its u and without the cut:
+        a gradient gets through wherever the mean has gone.
+        """
+        u = self._normal().sample(key)
+        action = self.centre + self.half_range * jnp.tanh(u)
+        return action, self._normal().log_prob(u) - self._log_slope(u).sum(-1)
+
     def entropy(self) -> Array:
         """That of u plus E[log da/du], which has no closed form: here by Gauss-Hermite quadrature in each
         dimension, deterministic, with its gradient. It knows nothing of the cut.
