@@ -12,8 +12,9 @@ from quickstudy.agents.fine_tune import FineTune
 from quickstudy.agents.ppo import PPO
 from quickstudy.cli import main
 from quickstudy.errors import InputError
-from quickstudy.learning import sampled_tasks
+from quickstudy.learning import learn, read_learning, sampled_tasks
 from quickstudy.lives import LifeShape
+from quickstudy.reporting.steps import differences, methods, same_steps
 from quickstudy.start import ARRAYS, RECORD, load_start
 from quickstudy.transfer.critic import CriticFit
 from quickstudy.transfer.distill import Distillation
@@ -155,6 +156,32 @@ def test_a_summary_by_hand():
     assert held["gain_over_no_penalty"]["mean"] == 2.0
     assert held["less_scratch"]["mean"] == 1.0
     assert found["scratch"]["zero_shot_less_scratch"]["mean"] == -1.5
+
+
+def test_methods_side_by_side_by_their_steps(finished, tmp_path, capsys):
+    """A transfer's own methods, and a learning in other tasks, which is not comparable."""
+    directory, result = finished
+    found = methods([directory])
+    assert [method.name for method in found] == ["ppo from scratch", "fine-tuned, none", "fine-tuned, l2"]
+    assert same_steps(found) == 48
+    scratch, tuned = found[0], found[1]
+    # Exams from scratch are after 0, 72 and 144 steps.
+    assert [point[0] for point in scratch.points] == [0, 72, 144]
+    assert scratch.within(100) == scratch.points[1]
+    assert tuned.within(48)[1] == result["fine_tuned"]["none"]["final"]["mean"]
+    assert differences(found) == []
+    assert main(["compare", str(directory), "--out", str(tmp_path / "page.html")]) == 0
+    printed = capsys.readouterr().out
+    assert "at 48 steps" in printed
+    assert "Not comparable" not in printed
+    assert "3 methods on new tasks" in (tmp_path / "page.html").read_text()
+    other = tmp_path / "other"
+    learn(dataclasses.replace(read_learning(directory / "scratch", True), num_tasks=2), other, progress=False)
+    assert main(["compare", str(directory), str(other)]) == 0
+    assert "Not comparable: num_tasks differs: 2, 3" in capsys.readouterr().out
+    (other / "exams.json").unlink()
+    assert main(["compare", str(directory), str(other)]) == 2
+    assert "has no exams yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

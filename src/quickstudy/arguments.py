@@ -10,6 +10,8 @@ import contextlib
 import dataclasses
 import io
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -74,3 +76,26 @@ def _one_line(box: str) -> str:
     text = " ".join(part for part in lines[start:end] if part)
     # What a dataclass says of its own field needs no second naming.
     return re.sub(r"^Error parsing [\w.]+: (?=\w+\.\w+: got )", "", text)
+
+
+def expect(positional: list[str], usage: str, count: int) -> list[str]:
+    """So many names before the options; raises `InputError`."""
+    if len(positional) != count:
+        got = " ".join(positional) or "nothing"
+        raise InputError(f"arguments: got {got}; expected quickstudy {usage}, options after them")
+    return positional
+
+
+def out_directory(given: str | None, words: str, seed: int) -> Path:
+    """The directory that was asked for, or runs/WORDS-seedN, with a number behind it where that exists."""
+    if given is not None:
+        return Path(given)
+    plain = "-".join(name.rpartition(":")[2] for name in words.split())
+    first = Path("runs") / f"{plain}-seed{seed}"
+    candidates = (first if i == 1 else first.with_name(f"{first.name}-{i}") for i in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())
+
+
+def tell(text: str) -> None:
+    """What a long command does next."""
+    print(text, file=sys.stderr, flush=True)

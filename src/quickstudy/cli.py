@@ -17,21 +17,19 @@ from typing import Any
 
 import jax
 
-from quickstudy.arguments import option, parse
-from quickstudy.errors import InputError, RunError, is_file, unknown
+from quickstudy.arguments import expect, option, out_directory, parse, tell
+from quickstudy.cli_lives import learn_command, transfer_command
+from quickstudy.errors import InputError, RunError, unknown
 from quickstudy.experiment import Experiment
 from quickstudy.options import (
     CompareOptions,
     EvaluateOptions,
     EvaluateRunOptions,
-    LearnOptions,
     ListOptions,
     NoOptions,
     ReproduceOptions,
     ResumeOptions,
-    ResumeTransferOptions,
     TrainOptions,
-    TransferOptions,
 )
 from quickstudy.types import TrialShape
 
@@ -110,54 +108,26 @@ def _train(positional: list[str], arguments: list[str]) -> None:
     from quickstudy.presets import preset
     from quickstudy.train import train
 
-    agent, env = _expect(positional, "train AGENT ENV", 2)
+    agent, env = expect(positional, "train AGENT ENV", 2)
     outer, arguments = option(arguments, "--outer")
     prog = f"quickstudy train {agent} {env}"
     options = parse(TrainOptions(preset(agent, env, outer)), arguments, prog)
-    out = _out(options.out, f"{agent} {env}", options.experiment.seed)
+    out = out_directory(options.out, f"{agent} {env}", options.experiment.seed)
     result = train(options.experiment, out, wandb=options.wandb)
     _finish(options.experiment, result, options.json)
 
 
-def _learn(positional: list[str], arguments: list[str]) -> None:
-    from quickstudy.learning import learn
-    from quickstudy.life_presets import learning_preset
-
-    agent, env = _expect(positional, "learn AGENT ENV", 2)
-    options = parse(LearnOptions(learning_preset(agent, env)), arguments, f"quickstudy learn {agent} {env}")
-    out = _out(options.out, f"learn {agent} {env}", options.learning.seed)
-    _finish_learning(learn(options.learning, out), options.json)
-
-
-def _transfer(positional: list[str], arguments: list[str]) -> None:
-    from quickstudy.life_presets import transfer_preset
-    from quickstudy.transfer.pipeline import transfer
-
-    (env,) = _expect(positional, "transfer ENV", 1)
-    teacher, arguments = option(arguments, "--teacher")
-    made = transfer_preset(env, "ppo" if teacher is None else teacher)
-    options = parse(TransferOptions(made), arguments, f"quickstudy transfer {env}")
-    out = _out(options.out, f"transfer {env}", options.transfer.seed)
-    _finish_transfer(out, transfer(options.transfer, out, until=options.until, say=_tell), options.json)
-
-
 def _resume(positional: list[str], arguments: list[str]) -> None:
-    from quickstudy.learning import LEARNING, resume_learning
+    from quickstudy.cli_lives import resume_lives
+    from quickstudy.reporting.steps import is_of_steps
     from quickstudy.run import Run
     from quickstudy.train import resume
-    from quickstudy.transfer.pipeline import resume_transfer
-    from quickstudy.transfer.settings import TRANSFER
 
-    (directory,) = _expect(positional, "resume DIR", 1)
-    if is_file(Path(directory) / TRANSFER):
-        wanted = parse(ResumeTransferOptions(), arguments, f"quickstudy resume {directory}")
-        result = resume_transfer(directory, until=wanted.until, say=_tell, allow_code=wanted.allow_code)
-        _finish_transfer(Path(directory), result, wanted.json)
+    (directory,) = expect(positional, "resume DIR", 1)
+    if is_of_steps(Path(directory)):
+        resume_lives(Path(directory), arguments)
         return
     options = parse(ResumeOptions(), arguments, f"quickstudy resume {directory}")
-    if is_file(Path(directory) / LEARNING):
-        _finish_learning(resume_learning(directory, allow_code=options.allow_code), options.json)
-        return
     result = resume(directory, wandb=options.wandb, allow_code=options.allow_code)
     _finish(Run.open(directory, options.allow_code).experiment, result, options.json)
 
@@ -167,7 +137,7 @@ def _evaluate(positional: list[str], arguments: list[str]) -> None:
         agent, env = positional
         evaluation, as_json = _evaluate_new(agent, env, arguments)
     else:
-        (directory,) = _expect(positional, "evaluate DIR, or evaluate AGENT ENV", 1)
+        (directory,) = expect(positional, "evaluate DIR, or evaluate AGENT ENV", 1)
         evaluation, as_json = _evaluate_run(directory, arguments)
     _print_evaluation(evaluation, as_json)
 
@@ -223,8 +193,10 @@ def _evaluate_run(directory: str, arguments: list[str]) -> tuple[dict[str, Any],
 
 
 def _compare(positional: list[str], arguments: list[str]) -> None:
-    from quickstudy.files import write_text
+    from quickstudy.learning_table import print_steps
     from quickstudy.reporting import compare_page, load_summary
+    from quickstudy.reporting.steps import is_of_steps, methods
+    from quickstudy.reporting.steps_page import steps_page
     from quickstudy.run import Run
     from quickstudy.tables import print_comparison
 
@@ -233,11 +205,22 @@ def _compare(positional: list[str], arguments: list[str]) -> None:
     options = parse(CompareOptions(), arguments, "quickstudy compare DIR…")
     if options.out is not None:
         _check_new_file(Path(options.out))
+    if any(is_of_steps(Path(directory)) for directory in positional):
+        found = methods([Path(directory) for directory in positional])
+        print_steps(found)
+        _write_page(options.out, steps_page(found))
+        return
     summaries = [load_summary(Run.locate(directory)) for directory in positional]
     print_comparison(summaries)
-    if options.out is not None:
-        write_text(Path(options.out), compare_page(summaries))
-        print(f"comparison: {options.out}")
+    _write_page(options.out, compare_page(summaries))
+
+
+def _write_page(out: str | None, page: str) -> None:
+    from quickstudy.files import write_text
+
+    if out is not None:
+        write_text(Path(out), page)
+        print(f"comparison: {out}")
 
 
 def _reproduce(positional: list[str], arguments: list[str]) -> None:
@@ -249,7 +232,7 @@ def _reproduce(positional: list[str], arguments: list[str]) -> None:
     if not positional:
         _list(["studies"], arguments)
         return
-    (name,) = _expect(positional, "reproduce STUDY", 1)
+    (name,) = expect(positional, "reproduce STUDY", 1)
     if name not in STUDIES:
         raise unknown("study", name, STUDIES)
     study = STUDIES[name]
@@ -262,7 +245,7 @@ def _reproduce(positional: list[str], arguments: list[str]) -> None:
         cells=options.cells,
         seeds=options.seeds,
         num_test_tasks=options.num_test_tasks,
-        say=_tell,
+        say=tell,
     )
     if options.json:
         print(json.dumps(plain_json(result)))
@@ -274,7 +257,7 @@ def _reproduce(positional: list[str], arguments: list[str]) -> None:
 def _report(positional: list[str], arguments: list[str]) -> None:
     from quickstudy.run import Run
 
-    (directory,) = _expect(positional, "report DIR", 1)
+    (directory,) = expect(positional, "report DIR", 1)
     parse(NoOptions(), arguments, f"quickstudy report {directory}")
     print(_write_report(Run.locate(directory)))
 
@@ -283,7 +266,7 @@ def _check_env(positional: list[str], arguments: list[str]) -> int:
     from quickstudy.check_env import main as check
     from quickstudy.registry import resolve
 
-    (target,) = _expect(positional, "check-env ENV", 1)
+    (target,) = expect(positional, "check-env ENV", 1)
     parse(NoOptions(), arguments, f"quickstudy check-env {target}")
     return check(resolve("env", target))
 
@@ -316,8 +299,8 @@ def _entries(kind: str) -> list[dict[str, Any]]:
 
 COMMANDS: dict[str, Callable[[list[str], list[str]], int | None]] = {
     "train": _train,
-    "learn": _learn,
-    "transfer": _transfer,
+    "learn": learn_command,
+    "transfer": transfer_command,
     "resume": _resume,
     "evaluate": _evaluate,
     "compare": _compare,
@@ -339,41 +322,6 @@ def _finish(experiment: Experiment, trained: Any, as_json: bool) -> None:
     where = sys.stderr if as_json else sys.stdout
     print(f"run: {trained.directory}   trained in {trained.seconds:.1f} s", file=where)
     print(f"report: {report}", file=where)
-
-
-def _finish_learning(learned: Any, as_json: bool) -> None:
-    """Write the report of a finished learning and print what its exams found."""
-    from quickstudy.files import plain_json, write_text
-    from quickstudy.learning_table import print_exams
-    from quickstudy.reporting.learning_page import learning_page
-    from quickstudy.run import REPORT
-
-    write_text(learned.directory / REPORT, learning_page(learned.exams, learned.directory.name))
-    if as_json:
-        print(json.dumps(plain_json(learned.exams)))
-    else:
-        print_exams(learned.exams)
-    where = sys.stderr if as_json else sys.stdout
-    print(f"run: {learned.directory}   {learned.exams['exams'][-1]['seconds']:.1f} s", file=where)
-    print(f"report: {learned.directory / REPORT}", file=where)
-
-
-def _finish_transfer(directory: Path, result: dict[str, Any] | None, as_json: bool) -> None:
-    """Write the report of a transfer that is judged, and print what was found."""
-    from quickstudy.files import plain_json, write_text
-    from quickstudy.learning_table import print_transfer
-    from quickstudy.reporting.transfer_page import transfer_page
-    from quickstudy.run import REPORT
-
-    where = sys.stderr if as_json else sys.stdout
-    if result is not None:
-        write_text(directory / REPORT, transfer_page(result, directory.name))
-        if as_json:
-            print(json.dumps(plain_json(result)))
-        else:
-            print_transfer(result)
-        print(f"report: {directory / REPORT}", file=where)
-    print(f"run: {directory}", file=where)
 
 
 def _save_episodes(
@@ -409,13 +357,6 @@ def _print_evaluation(evaluation: dict[str, Any], as_json: bool) -> None:
     print_evaluation(evaluation)
 
 
-def _expect(positional: list[str], usage: str, count: int) -> list[str]:
-    if len(positional) != count:
-        got = " ".join(positional) or "nothing"
-        raise InputError(f"arguments: got {got}; expected quickstudy {usage}, options after them")
-    return positional
-
-
 def _check_sample(num_tasks: int, seed: int) -> None:
     if num_tasks < 2:
         raise InputError(f"num_tasks: got {num_tasks}; expected at least 2")
@@ -438,23 +379,8 @@ def _checkpoint(text: str) -> Any:
     return int(text)
 
 
-def _out(given: str | None, words: str, seed: int) -> Path:
-    """The directory that was asked for, or runs/WORDS-seedN, with a number behind it where that exists."""
-    if given is not None:
-        return Path(given)
-    plain = "-".join(name.rpartition(":")[2] for name in words.split())
-    first = Path("runs") / f"{plain}-seed{seed}"
-    candidates = (first if i == 1 else first.with_name(f"{first.name}-{i}") for i in range(1, 10_000))
-    return next(path for path in candidates if not path.exists())
-
-
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     _say(f"warning: {message}")
-
-
-def _tell(text: str) -> None:
-    """What a long command does next."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

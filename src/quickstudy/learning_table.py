@@ -1,4 +1,4 @@
-"""The exams of a learning, and what a transfer found, as tables on the terminal."""
+"""The exams of a learning, what a transfer found, methods by their steps, as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from quickstudy.reporting.steps import Method, differences, same_steps
 from quickstudy.tables import figure_text, new_table
 
 # A life of more exams than this is shown by some of them, evenly chosen.
@@ -62,6 +63,33 @@ def print_transfer(result: Mapping[str, Any]) -> None:
     console.print(f"a random agent earns {figure_text(result['random'])}", highlight=False)
     said = "kept: fine-tuned policies that are better than zero-shot beyond doubt"
     console.print(f"{said}; {result['num_new']} new tasks; {result['interval']}", style="dim", highlight=False)
+
+
+def print_steps(found: list[Method]) -> None:
+    """Methods on the same new tasks, at the same number of environment steps."""
+    console, equal = Console(soft_wrap=True, markup=False), same_steps(found)
+    table = new_table(
+        "method", "at the start", f"within {equal:,} steps", "95% interval", "at its end", "steps"
+    )
+    for column in table.columns[1:]:
+        # A long name may go on below; a number may not.
+        column.no_wrap = True
+    for method in found:
+        start, there, end = method.points[0], method.within(equal), method.points[-1]
+        between = f"{figure_text(there[2])} … {figure_text(there[3])}"
+        table.add_row(
+            method.name,
+            figure_text(start[1]),
+            figure_text(there[1]),
+            between,
+            figure_text(end[1]),
+            f"{end[0]:,}",
+        )
+    console.print(table)
+    if apart := differences(found):
+        console.print(f"Not comparable: {'; '.join(apart)}", highlight=False)
+    tasks = found[0].tasks
+    console.print(f"{tasks['num_tasks']} new tasks, seed {tasks['seed']}", style="dim", highlight=False)
 
 
 def _estimate(estimate: Mapping[str, Any]) -> tuple[str, str]:
