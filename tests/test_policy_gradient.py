@@ -141,7 +141,14 @@ def test_trpo_stays_in_its_trust_region(lived):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*((name, "discrete") for name in AGENTS), ("ppo", "continuous"), ("trpo", "continuous")],
+    [
+        ("reinforce", "discrete"),
+        ("a2c", "discrete"),
+        ("trpo", "discrete"),
+        ("ppo", "continuous"),
+        pytest.param("ppo", "discrete", marks=pytest.mark.slow),
+        pytest.param("trpo", "continuous", marks=pytest.mark.slow),
+    ],
 )
 def test_they_learn_in_probes(name, kind):
     """The task's action is found, whatever the observation: 1 a step, or next to no error."""
