@@ -11,6 +11,7 @@ thread: what a quiet core would take.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import platform
@@ -20,11 +21,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import stable_baselines3 as sb3
-import torch
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize
+
+# Of another environment than the project's own.
+sb3: Any = importlib.import_module("stable_baselines3")
+torch: Any = importlib.import_module("torch")
+BaseCallback: Any = importlib.import_module("stable_baselines3.common.callbacks").BaseCallback
+make_vec_env: Any = importlib.import_module("stable_baselines3.common.env_util").make_vec_env
+evaluate_policy: Any = importlib.import_module("stable_baselines3.common.evaluation").evaluate_policy
+VecNormalize: Any = importlib.import_module("stable_baselines3.common.vec_env").VecNormalize
 
 RESULT = Path(__file__).parent / "results" / "sb3_from_scratch.json"
 FIRST_SEED = 100
@@ -88,7 +92,7 @@ def one(name: str, seed: int) -> dict[str, Any]:
         judge.obs_rms = streams.obs_rms
 
     # Learning goes on in one call, so that schedules see the whole budget; between its parts it is examined.
-    class Examined(sb3.common.callbacks.BaseCallback):
+    class Examined(BaseCallback):
         began = 0.0
         next_at = budget // 10
 

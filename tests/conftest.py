@@ -9,8 +9,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # These compile much and run little, each file in a process of its own under `make test`: XLA may optimise less.
 # Those that train for long, or compare bits with an earlier run, keep its own settings.
-QUICKLY = ("cli", "contract", "cores", "distill", "fine_tune", "gradient_agents", "guard", "learning", "lives",
-           "multi_task", "policy_gradient", "settings", "tabular_agents", "transfer", "value_agents")  # fmt: skip
+QUICKLY = """cli contract cores distill fine_tune gradient_agents guard learning lives multi_task
+    policy_gradient settings tabular_agents transfer value_agents""".split()
 if any(argument.endswith(f"test_{name}.py") for argument in sys.argv for name in QUICKLY):
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

@@ -103,7 +103,8 @@ def test_a_verdict_needs_an_interval_above_nothing():
 
 
 COMMAND = """learn ppo cartpole --agent.hidden-sizes 8 --agent.num-epochs 1 --env.max-steps 20
-    --life.num-adapts 4 --life.num-streams 2 --life.num-steps 16 --num-tasks 2 --num-exams 2 --num-episodes 2""".split()
+    --life.num-adapts 4 --life.num-streams 2 --life.num-steps 16
+    --num-tasks 2 --num-exams 2 --num-episodes 2""".split()
 
 
 def test_the_command_and_its_directory(tmp_path, capsys):

@@ -51,7 +51,7 @@ def finished(tmp_path_factory):
 
 
 def test_the_stages_leave_what_they_should(finished):
-    directory, result = finished
+    _, result = finished
     assert result["num_new"] == 3
     none, held = result["fine_tuned"]["none"], result["fine_tuned"]["l2"]
     assert [point["steps"] for point in none["curve"]] == [0, 24, 48]
