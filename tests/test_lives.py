@@ -13,6 +13,7 @@ from quickstudy.agents.ppo import PPO
 from quickstudy.errors import InputError
 from quickstudy.lives import LifeShape
 from quickstudy.nets.distributions import Categorical
+from quickstudy.nets.layers import orthogonal
 from quickstudy.rollout import sample_tasks
 from quickstudy.types import Output
 from tests.probes import CountProbe, DiscreteProbe
@@ -133,3 +134,16 @@ def test_an_exam_puts_the_same_episodes_to_any_learner():
 def test_a_life_takes_at_least_a_step():
     with pytest.raises(InputError, match=r"LifeShape\.num_steps: got 0; expected between 1"):
         LifeShape(num_steps=0)
+
+
+def test_hundreds_begin_at_once():
+    """Their networks are made without LAPACK, whose calls for a hundred at once have been seen to hang."""
+    env, agent = DiscreteProbe(), PPO(hidden_sizes=(16, 16))
+    _, _, _, life = born(agent, env, SHAPE, num_lives=256)
+    weight = np.asarray(life.task_params.weights.actor.layers[1].weight)
+    assert weight.shape == (256, 16, 16)
+    eye = np.broadcast_to(np.eye(16), weight.shape) * (weight[:, :, 0] ** 2).sum(1)[:, None, None]
+    np.testing.assert_allclose(weight.swapaxes(1, 2) @ weight, eye, atol=1e-4)
+    np.testing.assert_allclose(
+        orthogonal(jax.random.key(0), 5, 9), jax.random.orthogonal(jax.random.key(0), 5, m=9), atol=1e-5
+    )

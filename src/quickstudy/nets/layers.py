@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from quickstudy.maths.baselines import orthonormal
 from quickstudy.types import Array, Key
 
 
@@ -16,11 +19,23 @@ class Linear(eqx.Module):
     bias: Array
 
     def __init__(self, in_size: int, out_size: int, key: Key, scale: float = 1.0):
-        self.weight = jax.nn.initializers.orthogonal(scale)(key, (in_size, out_size))
+        self.weight = scale * orthogonal(key, in_size, out_size)
         self.bias = jnp.zeros(out_size)
 
     def __call__(self, x: Array) -> Array:
         return x @ self.weight + self.bias
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def orthogonal(key: Key, num_rows: int, num_columns: int) -> Array:
+    """A random matrix whose columns, or the fewer rows, have length 1 and are at right angles.
+
+    The one that `jax.random.orthogonal` makes of the same key, but without LAPACK: where a hundred learners and
+    more begin at once, XLA's calls of it have been seen to wait for each other for ever.
+    """
+    shape = (max(num_rows, num_columns), min(num_rows, num_columns))
+    matrix = orthonormal(jax.random.normal(key, shape))
+    return matrix if num_rows >= num_columns else matrix.T
 
 
 class LayerNorm(eqx.Module):
