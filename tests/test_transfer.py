@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 
 from quickstudy.agents.fine_tune import FineTune
+from quickstudy.agents.maml import MAML
 from quickstudy.agents.ppo import PPO
+from quickstudy.agents.rl2 import RL2
 from quickstudy.cli import main
 from quickstudy.errors import InputError
+from quickstudy.experiment import Experiment
 from quickstudy.learning import learn, read_learning, sampled_tasks
 from quickstudy.lives import LifeShape
+from quickstudy.outer.a2c import A2C as A2COuter
 from quickstudy.reporting.steps import differences, methods, same_steps
 from quickstudy.start import ARRAYS, RECORD, load_start
+from quickstudy.train import _start
 from quickstudy.transfer.critic import CriticFit
 from quickstudy.transfer.distill import Distillation
 from quickstudy.transfer.pipeline import COEFFICIENTS, FORGETTING, RESULT, _template, resume_transfer, transfer
 from quickstudy.transfer.settings import Transfer, read_transfer
 from quickstudy.transfer.summary import summarised
+from quickstudy.types import TrialShape
+from quickstudy.updates import init_state
 from tests.probes import ContinuousProbe
 
 SMALL = {"hidden_sizes": (8,), "num_epochs": 1, "num_minibatches": 1, "learning_rate": 1e-2}
@@ -133,6 +140,35 @@ def test_a_start_is_what_was_saved_or_an_error(finished, tmp_path):
         load_start(copy, template, "tanh")
     with pytest.raises(InputError, match=r"start: .* holds no policy"):
         load_start(tmp_path, template, "tanh")
+
+
+def test_a_training_may_begin_with_a_policy_of_known_tasks(finished):
+    """Policy and critic are those that were merged, and what does not fit says so."""
+    directory, _ = finished
+    maml = MAML(hidden_sizes=(8,), activation="tanh", baseline="critic")
+    outer = A2COuter(phases="last", credit="episode")
+    experiment = Experiment(
+        maml, ContinuousProbe(), outer, TrialShape(1, 2, 1), num_tasks=2, start=str(directory / "merged")
+    )
+    state, update = _start(experiment, None)
+    known = load_start(directory / "merged", _template(SETTINGS), "tanh")
+    assert update == 0
+    jax.tree.map(np.testing.assert_array_equal, state.outer.meta_params, known.network)
+    fresh = init_state(experiment).outer.meta_params
+    assert not np.array_equal(fresh.actor.layers[0].weight, known.network.actor.layers[0].weight)
+    for wrong, said in (
+        (
+            {"agent": dataclasses.replace(maml, activation="relu")},
+            "agent.activation: got 'relu'; expected tanh",
+        ),
+        ({"agent": dataclasses.replace(maml, hidden_sizes=(4,))}, "checkpoint: array .* expected shape"),
+        ({"agent": RL2(hidden_size=8)}, "start: got .* expected None for this agent"),
+        ({"start": "nowhere"}, "start: 'nowhere' holds no policy"),
+    ):
+        with pytest.raises(InputError, match=said):
+            _start(dataclasses.replace(experiment, **wrong), None)
+    with pytest.raises(InputError, match="start: got .* expected None with normalise_observations"):
+        dataclasses.replace(experiment, normalise_observations=True)
 
 
 def test_a_summary_by_hand():
