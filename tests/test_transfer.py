@@ -17,7 +17,7 @@ from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment
 from quickstudy.learning import learn, read_learning, sampled_tasks
 from quickstudy.lives import LifeShape
-from quickstudy.outer.a2c import A2C as A2COuter
+from quickstudy.outer import a2c
 from quickstudy.reporting.steps import differences, methods, same_steps
 from quickstudy.start import ARRAYS, RECORD, load_start
 from quickstudy.train import _start
@@ -146,7 +146,7 @@ def test_a_training_may_begin_with_a_policy_of_known_tasks(finished):
     """Policy and critic are those that were merged, and what does not fit says so."""
     directory, _ = finished
     maml = MAML(hidden_sizes=(8,), activation="tanh", baseline="critic")
-    outer = A2COuter(phases="last", credit="episode")
+    outer = a2c.A2C(phases="last", credit="episode")
     experiment = Experiment(
         maml, ContinuousProbe(), outer, TrialShape(1, 2, 1), num_tasks=2, start=str(directory / "merged")
     )
@@ -167,7 +167,7 @@ def test_a_training_may_begin_with_a_policy_of_known_tasks(finished):
     ):
         with pytest.raises(InputError, match=said):
             _start(dataclasses.replace(experiment, **wrong), None)
-    with pytest.raises(InputError, match="start: got .* expected None with normalise_observations"):
+    with pytest.raises(InputError, match=r"start: got .* expected None with normalise_observations"):
         dataclasses.replace(experiment, normalise_observations=True)
 
 

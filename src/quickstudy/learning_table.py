@@ -68,12 +68,10 @@ def print_transfer(result: Mapping[str, Any]) -> None:
 def print_steps(found: list[Method]) -> None:
     """Methods on the same new tasks, at the same number of environment steps."""
     console, equal = Console(soft_wrap=True, markup=False), same_steps(found)
-    table = new_table(
-        "method", "at the start", f"within {equal:,} steps", "95% interval", "at its end", "steps"
-    )
-    for column in table.columns[1:]:
+    table = new_table("method", "start", f"at {equal:,} steps", "95% interval", "end", "steps")
+    for column in table.columns:
         # A long name may go on below; a number may not.
-        column.no_wrap = True
+        column.no_wrap = column is not table.columns[0]
     for method in found:
         start, there, end = method.points[0], method.within(equal), method.points[-1]
         between = f"{figure_text(there[2])} … {figure_text(there[3])}"
