@@ -62,7 +62,8 @@ def forgetting_figure(page: str) -> str:
     assert drawing is not None
     head, _, rest = drawing[1].partition(">")
     named = head if "xmlns" in head else head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return f"{named}><style>{style[1]}</style>{rest}\n"
+    alone = "svg { background: var(--ground); font-family: sans-serif; }"
+    return f"{named}><style>{style[1]} {alone}</style>{rest}\n"
 
 
 def main() -> None:
