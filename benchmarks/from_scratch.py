@@ -28,7 +28,8 @@ from machine import RESULTS, save  # noqa: E402
 
 from quickstudy.envs.cartpole import CartPole  # noqa: E402
 from quickstudy.envs.pendulum import Pendulum  # noqa: E402
-from quickstudy.learning import Learning, learn, to_record  # noqa: E402
+from quickstudy.learning import learn  # noqa: E402
+from quickstudy.learning_settings import Learning, to_record  # noqa: E402
 from quickstudy.life_presets import learning_preset  # noqa: E402
 
 SB3 = RESULTS / "sb3_from_scratch.json"

@@ -18,7 +18,8 @@ from quickstudy.envs.plain import own_action, plain_observation
 from quickstudy.errors import InputError
 from quickstudy.experiment import build, to_dict
 from quickstudy.references.random_agent import Random
-from quickstudy.rollout import RESET, _reset_key, _step_key, _stream_keys, collect, sample_tasks
+from quickstudy.rollout import collect, sample_tasks
+from quickstudy.trial_keys import RESET, reset_key, step_key, stream_keys_of
 from quickstudy.types import TrialShape
 from tests.gymnasium_toys import Diary
 from tests.runs import ROOT
@@ -62,11 +63,11 @@ def reset_seeds(key, num_phases, num_steps):
     """The seeds of every reset that a trial may come to, [K+1, S, 1+T]."""
 
     def of_stream(key):
-        later = jax.vmap(lambda t: _step_key(key, t, RESET))(jnp.arange(num_steps))
+        later = jax.vmap(lambda t: step_key(key, t, RESET))(jnp.arange(num_steps))
         seed_of = lambda key: (jax.random.bits(key) >> 1).astype(jnp.int32)  # noqa: E731
-        return jnp.concatenate([seed_of(_reset_key(key))[None], jax.vmap(seed_of)(later)])
+        return jnp.concatenate([seed_of(reset_key(key))[None], jax.vmap(seed_of)(later)])
 
-    return jnp.stack([jax.vmap(of_stream)(_stream_keys(key, phase, 2)) for phase in range(num_phases)])
+    return jnp.stack([jax.vmap(of_stream)(stream_keys_of(key, phase, 2)) for phase in range(num_phases)])
 
 
 def plain_loop(env, task, seeds, actions):

@@ -10,8 +10,9 @@ import pytest
 from quickstudy.agents.ppo import PPO
 from quickstudy.cli import main
 from quickstudy.errors import InputError
-from quickstudy.learning import LEARNING, Learning, learn, read_learning, resume_learning
+from quickstudy.learning import learn, resume_learning
 from quickstudy.learning_record import EXAMS, Row, exams_record, read_rows
+from quickstudy.learning_settings import LEARNING, Learning, read_learning
 from quickstudy.lives import LifeShape
 from quickstudy.run import to_arrays
 from tests.probes import DiscreteProbe

@@ -68,7 +68,7 @@ def test_value_behind_a_cut_is_of_the_observation_before_the_reset(counted):
 
 def test_engine_equals_a_plain_loop():
     """The same keys, one environment, one step at a time, resets by hand."""
-    from quickstudy.rollout import ACTION, AGENT, ENV, RESET, _reset_key, _step_key, _stream_keys
+    from quickstudy.trial_keys import ACTION, AGENT, ENV, RESET, reset_key, step_key, stream_keys_of
 
     agent, env, trial = RL2(hidden_size=8), DiscreteProbe(), TrialShape(num_episodes=4)
     meta_params = agent.init(env, trial, jax.random.key(3))
@@ -76,12 +76,12 @@ def test_engine_equals_a_plain_loop():
     tasks = sample_tasks(env, task_keys)
     batch = collect(agent, env, trial, meta_params, tasks, trial_keys)
     for i in range(5):
-        key = _stream_keys(trial_keys[i], 0, 1)[0]
-        state, observation = env.reset(tasks[i], _reset_key(key))
+        key = stream_keys_of(trial_keys[i], 0, 1)[0]
+        state, observation = env.reset(tasks[i], reset_key(key))
         memory, count = agent.init_memory(meta_params, ()), 0
         timestep = TimeStep(observation, jnp.int32(0), jnp.float32(0), jnp.array(True))
         for t in range(trial.num_steps(env)):
-            k_agent, k_sample, k_env, k_reset = (_step_key(key, t, i) for i in (AGENT, ACTION, ENV, RESET))
+            k_agent, k_sample, k_env, k_reset = (step_key(key, t, i) for i in (AGENT, ACTION, ENV, RESET))
             output, memory = agent.step(meta_params, (), memory, timestep, k_agent)
             action = output.policy.sample(k_sample)
             state, outcome = env.step(tasks[i], state, action, k_env)

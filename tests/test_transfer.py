@@ -15,7 +15,8 @@ from quickstudy.agents.rl2 import RL2
 from quickstudy.cli import main
 from quickstudy.errors import InputError
 from quickstudy.experiment import Experiment
-from quickstudy.learning import learn, read_learning, sampled_tasks
+from quickstudy.learning import learn, sampled_tasks
+from quickstudy.learning_settings import read_learning
 from quickstudy.lives import LifeShape
 from quickstudy.outer import a2c
 from quickstudy.reporting.steps import differences, methods, same_steps

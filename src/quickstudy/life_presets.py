@@ -7,7 +7,7 @@ from typing import Any
 
 from quickstudy.agents.fine_tune import FineTune
 from quickstudy.experiment import build
-from quickstudy.learning import Learning, check_learns
+from quickstudy.learning_settings import Learning, check_learns
 from quickstudy.lives import LifeShape
 from quickstudy.registry import resolve
 from quickstudy.transfer.settings import Transfer

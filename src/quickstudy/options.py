@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from quickstudy.experiment import Experiment
-from quickstudy.learning import Learning
+from quickstudy.learning_settings import Learning
 from quickstudy.loggers import WandbMode
 from quickstudy.transfer.pipeline import Stage
 from quickstudy.transfer.settings import Transfer

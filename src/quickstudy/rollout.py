@@ -15,13 +15,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from quickstudy.trial_keys import (
+    AGENT,
+    RESET,
+    VALUE,
+    adapt_key,
+    init_key,
+    reset_key,
+    step_key,
+    stream_keys_of,
+    walk,
+)
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, Trials, TrialShape
-
-# What a random key of a step is for: the agent, its action, the environment, the critic's value behind a cut,
-# a reset.
-AGENT, ACTION, ENV, VALUE, RESET = range(NUM_USES := 5)
-# Steps of all streams whose first three keys are made before the scan; they take 24 bytes each.
-MOST_STORED_KEYS = 2**22
 
 
 class Streams(NamedTuple):
@@ -80,7 +85,7 @@ def replay(agent: Any, meta_params: PyTree, trials: Trials) -> Output:
 
         def roll(task_params: PyTree, phase: Array | int) -> Output:
             timesteps = jax.tree.map(lambda x: x[phase], phases.timestep)
-            stream_keys = _stream_keys(key, phase, num_streams)
+            stream_keys = stream_keys_of(key, phase, num_streams)
             return jax.vmap(lambda steps, key: _unroll(agent, meta_params, task_params, steps, key))(
                 timesteps, stream_keys
             )
@@ -88,9 +93,9 @@ def replay(agent: Any, meta_params: PyTree, trials: Trials) -> Output:
         def roll_and_adapt(task_params: PyTree, phase: Array) -> tuple[PyTree, Output]:
             transitions = jax.tree.map(lambda x: x[phase], phases)
             output = roll(task_params, phase)
-            return agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase)), output
+            return agent.adapt(meta_params, task_params, transitions, adapt_key(key, phase)), output
 
-        task_params = agent.init_task(meta_params, _init_key(key))
+        task_params = agent.init_task(meta_params, init_key(key))
         return _with_phases(num_phases - 1, 0, roll_and_adapt, roll, task_params)
 
     return jax.vmap(replay_one)(trials.key, trials.phases)
@@ -102,9 +107,9 @@ def learned(agent: Any, meta_params: PyTree, trials: Trials) -> PyTree:
     def learn_one(key: Key, phases: Transition) -> PyTree:
         def learn(task_params: PyTree, recorded: tuple[Array, Transition]) -> tuple[PyTree, None]:
             phase, transitions = recorded
-            return agent.adapt(meta_params, task_params, transitions, _adapt_key(key, phase)), None
+            return agent.adapt(meta_params, task_params, transitions, adapt_key(key, phase)), None
 
-        task_params = agent.init_task(meta_params, _init_key(key))
+        task_params = agent.init_task(meta_params, init_key(key))
         return jax.lax.scan(learn, task_params, (jnp.arange(len(phases.reward)), phases))[0]
 
     return jax.vmap(learn_one)(trials.key, trials.phases)
@@ -151,7 +156,7 @@ class _Batched(NamedTuple):
 
 def begin_tasks(agent: Any, meta_params: PyTree, keys: Key) -> PyTree:
     """The `task_params` [N, ...] with which N tasks begin; `keys` [N] are those of the trials."""
-    return jax.vmap(lambda key: agent.init_task(meta_params, _init_key(key)))(keys)
+    return jax.vmap(lambda key: agent.init_task(meta_params, init_key(key)))(keys)
 
 
 def begin(agent: Any, env: Any, meta_params: PyTree, task_params: PyTree, tasks: PyTree, keys: Key) -> Streams:
@@ -180,9 +185,9 @@ def roll_on(
     batched = _batched(agent, env, meta_params)
 
     def keys_at(t: Array, use: int) -> Key:
-        return _each(lambda key: _step_key(key, t, use))(stream_keys)
+        return _each(lambda key: step_key(key, t, use))(stream_keys)
 
-    steps, keys_of = _walk(num_steps, stream_keys.size, keys_at)
+    steps, keys_of = walk(num_steps, stream_keys.size, keys_at)
 
     def body(stream: Streams, step: Any) -> tuple[Streams, Transition]:
         t, (k_agent, k_action, k_env) = keys_of(step)
@@ -235,13 +240,13 @@ def adapt(
     agent: Any, meta_params: PyTree, task_params: PyTree, transitions: Transition, keys: Key, phase: Array | int
 ) -> PyTree:
     """Each of N tasks learns from its phase, transitions [N, S, T]; `keys` [N] are those of the trials."""
-    adapt_keys = jax.vmap(lambda key: _adapt_key(key, phase))(keys)
+    adapt_keys = jax.vmap(lambda key: adapt_key(key, phase))(keys)
     return jax.vmap(agent.adapt, in_axes=(None, 0, 0, 0))(meta_params, task_params, transitions, adapt_keys)
 
 
 def stream_keys(keys: Key, phase: Array | int, num_streams: int) -> Key:
     """Those of the streams of one phase, [N, S], below the keys [N] of the trials."""
-    return jax.vmap(lambda key: _stream_keys(key, phase, num_streams))(keys)
+    return jax.vmap(lambda key: stream_keys_of(key, phase, num_streams))(keys)
 
 
 def _batched(agent: Any, env: Any, meta_params: PyTree) -> _Batched:
@@ -272,7 +277,7 @@ def _reset_where(done: Array, reset: Any, current: tuple[PyTree, PyTree]) -> tup
 def _start(env: Any, batched: _Batched, task_params: PyTree, tasks: PyTree, stream_keys: Key) -> Streams:
     """Every stream at the first step of its first episode."""
     shape = stream_keys.shape
-    state, observation = batched.reset(tasks, _each(_reset_key)(stream_keys))
+    state, observation = batched.reset(tasks, _each(reset_key)(stream_keys))
     space = env.action_space
     timestep = TimeStep(
         observation=observation,
@@ -292,7 +297,7 @@ def _unroll(agent: Any, meta_params: PyTree, task_params: PyTree, timesteps: Tim
 
     def body(memory: PyTree, step: tuple[TimeStep, Array]) -> tuple[PyTree, Output]:
         timestep, t = step
-        output, memory = agent.step(meta_params, task_params, memory, timestep, _step_key(key, t, AGENT))
+        output, memory = agent.step(meta_params, task_params, memory, timestep, step_key(key, t, AGENT))
         return memory, output
 
     return jax.lax.scan(body, memory, (timesteps, jnp.arange(timesteps.reward.shape[0])))[1]
@@ -332,48 +337,3 @@ def _select(mask: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
         return jnp.where(wide, true, false)
 
     return jax.tree.map(choose, if_true, if_false)
-
-
-# The tree of random keys below a trial's key. Every key is made from its place in the trial, so that
-# `replay` finds the ones that `collect` used.
-
-
-def _init_key(key: Key) -> Key:
-    return jax.random.fold_in(key, 0)
-
-
-def _phase_key(key: Key, phase: Array | int) -> Key:
-    return jax.random.fold_in(key, phase + 1)
-
-
-def _adapt_key(key: Key, phase: Array | int) -> Key:
-    return jax.random.fold_in(_phase_key(key, phase), 0)
-
-
-def _stream_keys(key: Key, phase: Array | int, num_streams: int) -> Key:
-    return jax.random.split(jax.random.fold_in(_phase_key(key, phase), 1), num_streams)
-
-
-def _reset_key(key: Key) -> Key:
-    return jax.random.fold_in(key, 0)
-
-
-def _step_key(key: Key, t: Array | int, use: int) -> Key:
-    """Of a stream's step t."""
-    return jax.random.fold_in(key, 1 + NUM_USES * t + use)
-
-
-def _walk(num_steps: int, num_streams: int, keys_at: Any) -> tuple[PyTree, Any]:
-    """What a scan over time walks through, and how `(t, keys for AGENT, ACTION, ENV)` come from it.
-
-    Keys are made for all steps at once where they fit: one by one they are a large part of a small agent's
-    step. Keys that only some steps need are made where they are needed.
-    """
-    steps = jnp.arange(num_steps)
-
-    def with_keys(t: Array) -> tuple[Array, tuple[Key, Key, Key]]:
-        return t, (keys_at(t, AGENT), keys_at(t, ACTION), keys_at(t, ENV))
-
-    if num_steps * num_streams > MOST_STORED_KEYS:
-        return steps, with_keys
-    return jax.vmap(with_keys)(steps), lambda step: step

@@ -22,6 +22,7 @@ from quickstudy.agents.policy_gradient import Learner, PolicyGradient, Steps
 from quickstudy.errors import require
 from quickstudy.maths.trust_region import line_search, natural_step
 from quickstudy.nets.actor_critic import ActorCritic
+from quickstudy.nets.partial import policy_weights
 from quickstudy.types import Array, Key, PyTree
 
 
@@ -69,7 +70,7 @@ class TRPO(PolicyGradient):
     def _moved(self, network: ActorCritic, steps: Steps) -> ActorCritic:
         """The network with its policy one step on."""
         advantage, policy_of = self.centred(steps), _policy_of(network, steps)
-        start = _policy_weights(network)
+        start = policy_weights(network)
         old = policy_of(start)
 
         def gain(weights: PyTree) -> Array:
@@ -91,16 +92,12 @@ class TRPO(PolicyGradient):
             self.num_backtracks,
             self.backtrack,
         )
-        return eqx.tree_at(_policy_weights, network, found.params)
-
-
-def _policy_weights(network: ActorCritic) -> tuple[PyTree, PyTree, PyTree]:
-    return network.encoder, network.actor, network.head
+        return eqx.tree_at(policy_weights, network, found.params)
 
 
 def _policy_of(network: ActorCritic, steps: Steps) -> Callable[[PyTree], Any]:
     def policy(weights: PyTree) -> Any:
-        moved = eqx.tree_at(_policy_weights, network, weights)
+        moved = eqx.tree_at(policy_weights, network, weights)
         return jax.vmap(moved)(steps.observation)[0]
 
     return policy

@@ -16,8 +16,8 @@ from typing import Any
 from quickstudy.errors import InputError, is_file
 from quickstudy.experiment import from_record
 from quickstudy.files import read_json
-from quickstudy.learning import LEARNING
 from quickstudy.learning_record import EXAMS
+from quickstudy.learning_settings import LEARNING
 from quickstudy.run import EVALUATION, EXPERIMENT
 from quickstudy.transfer.pipeline import place_of
 from quickstudy.transfer.settings import TRANSFER

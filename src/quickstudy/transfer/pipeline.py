@@ -28,8 +28,9 @@ from quickstudy.errors import InputError, is_file
 from quickstudy.evaluation import initial_params
 from quickstudy.files import read_json, write_json
 from quickstudy.fingerprint import environment_fingerprint, machine, versions
-from quickstudy.learning import LEARNING, Learned, Learning, learn, resume_learning, sampled_tasks
+from quickstudy.learning import Learned, learn, resume_learning, sampled_tasks
 from quickstudy.learning_record import EXAMS
+from quickstudy.learning_settings import LEARNING, Learning
 from quickstudy.lives import LifeShape
 from quickstudy.run import check_new_directory, make_directory
 from quickstudy.start import RECORD, load_start, save_start

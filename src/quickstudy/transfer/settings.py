@@ -11,7 +11,7 @@ from quickstudy.agents.ppo import PPO
 from quickstudy.errors import require, wrong
 from quickstudy.experiment import RECORDED, build, refuse_code, to_dict
 from quickstudy.files import read_json
-from quickstudy.learning import check_learns
+from quickstudy.learning_settings import check_learns
 from quickstudy.lives import LifeShape
 from quickstudy.registry import Kind, resolve
 from quickstudy.transfer.distill import Distillation
