@@ -81,7 +81,10 @@ class Experiment:
         """Raise `InputError` where there is nothing to meta-train, or nothing to do it with."""
         name = name_of("agent", type(self.agent))
         if not getattr(self.agent, "meta_learned", True):
-            raise InputError(f"agent: {name!r} has nothing to meta-train; use `quickstudy evaluate {name} ENV`")
+            raise InputError(
+                f"agent: {name!r} has nothing to meta-train; use `quickstudy evaluate {name} ENV`, or "
+                f"`quickstudy learn {name} ENV` where it learns from scratch"
+            )
         if self.outer is None:
             raise wrong("outer", None, "an outer loop, for example quickstudy.outer.ppo.PPO()")
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from quickstudy.life_presets import LIFE_PRESETS
 from quickstudy.presets import PRESETS
 from quickstudy.registry import REGISTRIES, resolve, summary
 from quickstudy.reporting.conditions import differences
@@ -112,7 +113,9 @@ def listing(kind: str) -> list[dict[str, str]]:
     """What there is of a kind: name and one sentence."""
     if kind == "presets":
         pairs = [{"name": f"{a} {e}", "summary": preset.summary} for (a, e), preset in PRESETS.items()]
-        return [*pairs, *({"name": f"{name} any family", "summary": v.summary} for name, v in VARIANTS.items())]
+        named = [{"name": f"{name} any family", "summary": v.summary} for name, v in VARIANTS.items()]
+        lives = [{"name": f"learn {a} {e}", "summary": made.summary} for (a, e), made in LIFE_PRESETS.items()]
+        return [*pairs, *named, *lives]
     singular: Any = kind.removesuffix("s")
     return [
         {"name": name, "summary": summary(resolve(singular, name))} for name in sorted(REGISTRIES[singular])
