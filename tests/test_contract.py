@@ -68,7 +68,7 @@ WITH_ADAPTATIONS = {"adapting-probe", "random", "thompson", *GRADIENT}
 REPEATING = {
     *((name, "discrete") for name in GRADIENT - {"maml"}),
     # Their own files have more of them.
-    *((name, "continuous") for name in GRADIENT - {"maml", "meta-sgd", "leo"}),
+    *((name, "continuous") for name in GRADIENT - {"maml"}),
     ("episodic", "continuous"),
     *((name, "discrete") for name in ARMS if name not in ("thompson", "gittins")),
 }
