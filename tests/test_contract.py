@@ -30,7 +30,7 @@ OUTERS = {name: registry.resolve("outer", name)() for name in registry.REGISTRIE
 GRADIENT = {name for name, agent in AGENTS.items() if isinstance(agent, InnerLoop)}
 for name in GRADIENT:
     AGENTS[name] = dataclasses.replace(AGENTS[name], hidden_sizes=(8, 8), activation="tanh")
-# Agents that learn each task from scratch: small ones, and one of them runs without `make slow`.
+# Agents that learn each task from scratch, small ones; tests/test_lives.py has the quick ones of these checks.
 VALUES = {"dqn", "sac"}
 SCRATCH = VALUES | {name for name, agent in AGENTS.items() if isinstance(agent, PolicyGradient)}
 for name in SCRATCH:
@@ -85,7 +85,7 @@ def is_quick(agent, env, trial=TRIALS["memory"]):
     if (agent in GRADIENT) > (trial.num_adapts > 0):
         return False
     if agent in SCRATCH:
-        return (agent, env) == ("ppo", "continuous") and trial.num_adapts > 0
+        return False
     return (agent, env) not in REPEATING and (trial.num_adapts == 0 or agent in WITH_ADAPTATIONS)
 
 

@@ -142,10 +142,10 @@ def test_trpo_stays_in_its_trust_region(lived):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("reinforce", "discrete"),
         ("a2c", "discrete"),
-        ("trpo", "discrete"),
         ("ppo", "continuous"),
+        pytest.param("reinforce", "discrete", marks=pytest.mark.slow),
+        pytest.param("trpo", "discrete", marks=pytest.mark.slow),
         pytest.param("ppo", "discrete", marks=pytest.mark.slow),
         pytest.param("trpo", "continuous", marks=pytest.mark.slow),
     ],
