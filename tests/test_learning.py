@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quickstudy.agents.ppo import PPO
+from quickstudy.arguments import out_directory
 from quickstudy.cli import main
-from quickstudy.errors import InputError
+from quickstudy.errors import InputError, RunError
 from quickstudy.learning import learn, resume_learning
 from quickstudy.learning_record import EXAMS, Row, exams_record, read_rows
 from quickstudy.learning_settings import LEARNING, Learning, read_learning
@@ -136,6 +138,8 @@ def test_the_command_and_its_directory(tmp_path, capsys):
         ("learn ppo tabular-mdp --agent.normalise-observations", "normalise_observations: got True"),
         ("learn trpo cartpole --agent.entropy-coefficient .1", "TRPO.entropy_coefficient: got 0.1; expected 0"),
         ("learn ppo", "expected quickstudy learn AGENT ENV"),
+        ("learn ppo cartpole --start x", "start: got 'x'; expected None for ppo"),
+        ("learn gittins bandit --start x", "start: got 'x'; expected None for gittins"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments, said, capsys, tmp_path, monkeypatch):
@@ -167,3 +171,17 @@ def test_a_damaged_or_foreign_directory_says_so(finished, tmp_path):
 def test_exams_cannot_outnumber_adaptations():
     with pytest.raises(InputError, match=r"Learning\.num_exams"):
         dataclasses.replace(TINY, num_exams=9)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    bad = dataclasses.replace(TINY, agent=dataclasses.replace(TINY.agent, learning_rate=1e38))
+    with pytest.raises(RunError, match="weights are not finite"):
+        learn(bad, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_directory_is_named_after_what_learns_where():
+    assert out_directory(None, ("learn", "ppo", "/some where/my_env.py:Mine"), 3) == Path(
+        "runs/learn-ppo-Mine-seed3"
+    )
+    assert out_directory("here", ("ppo",), 0) == Path("here")

@@ -86,11 +86,11 @@ def expect(positional: list[str], usage: str, count: int) -> list[str]:
     return positional
 
 
-def out_directory(given: str | None, words: str, seed: int) -> Path:
-    """The directory that was asked for, or runs/WORDS-seedN, with a number behind it where that exists."""
+def out_directory(given: str | None, names: tuple[str, ...], seed: int) -> Path:
+    """The directory that was asked for, or runs/NAMES-seedN, with a number behind it where that exists."""
     if given is not None:
         return Path(given)
-    plain = "-".join(name.rpartition(":")[2] for name in words.split())
+    plain = "-".join(name.rpartition(":")[2] for name in names)
     first = Path("runs") / f"{plain}-seed{seed}"
     candidates = (first if i == 1 else first.with_name(f"{first.name}-{i}") for i in range(1, 10_000))
     return next(path for path in candidates if not path.exists())

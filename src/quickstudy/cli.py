@@ -112,7 +112,7 @@ def _train(positional: list[str], arguments: list[str]) -> None:
     outer, arguments = option(arguments, "--outer")
     prog = f"quickstudy train {agent} {env}"
     options = parse(TrainOptions(preset(agent, env, outer)), arguments, prog)
-    out = out_directory(options.out, f"{agent} {env}", options.experiment.seed)
+    out = out_directory(options.out, (agent, env), options.experiment.seed)
     result = train(options.experiment, out, wandb=options.wandb)
     _finish(options.experiment, result, options.json)
 

@@ -18,7 +18,7 @@ def learn_command(positional: list[str], arguments: list[str]) -> None:
 
     agent, env = expect(positional, "learn AGENT ENV", 2)
     options = parse(LearnOptions(learning_preset(agent, env)), arguments, f"quickstudy learn {agent} {env}")
-    out = out_directory(options.out, f"learn {agent} {env}", options.learning.seed)
+    out = out_directory(options.out, ("learn", agent, env), options.learning.seed)
     finish_learning(learn(options.learning, out), options.json)
 
 
@@ -30,7 +30,7 @@ def transfer_command(positional: list[str], arguments: list[str]) -> None:
     teacher, arguments = option(arguments, "--teacher")
     made = transfer_preset(env, "ppo" if teacher is None else teacher)
     options = parse(TransferOptions(made), arguments, f"quickstudy transfer {env}")
-    out = out_directory(options.out, f"transfer {env}", options.transfer.seed)
+    out = out_directory(options.out, ("transfer", env), options.transfer.seed)
     finish_transfer(out, transfer(options.transfer, out, until=options.until, say=tell), options.json)
 
 

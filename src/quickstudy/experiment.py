@@ -149,14 +149,19 @@ def from_dict(data: dict[str, Any], allow_code: bool = False) -> Experiment:
         part = data.get(kind)
         if part is None and kind == "outer":
             continue
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise wrong(kind, part, "an object with a field 'type'")
-        cls = resolve(kind, part["type"], allow_code)
-        if not allow_code:
-            refuse_code(kind, part)
-        data[kind] = build(cls, {k: v for k, v in part.items() if k != "type"}, kind)
+        data[kind] = read_part(kind, part, kind, allow_code)
     data["trial"] = build(TrialShape, data.get("trial", {}), "trial")
     return build(Experiment, data, "experiment")
+
+
+def read_part(kind: Kind, part: Any, where: str, allow_code: bool) -> Any:
+    """An agent, env or outer of JSON values that carry its name as `type`; raises `InputError`."""
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise wrong(where, part, "an object with a field 'type'")
+    cls = resolve(kind, part["type"], allow_code)
+    if not allow_code:
+        _refuse_code(kind, part)
+    return build(cls, {name: value for name, value in part.items() if name != "type"}, where)
 
 
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
@@ -179,7 +184,7 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
-def refuse_code(kind: Kind, part: dict[str, Any]) -> None:
+def _refuse_code(kind: Kind, part: dict[str, Any]) -> None:
     """A field may name code too, `package.module:callable`, in a bridge to somebody else's environments."""
     for name, value in part.items():
         if name != "type" and CODE_NAME.search(json.dumps(value)):

@@ -107,7 +107,7 @@ def _classroom(learning: Learning) -> _Classroom:
     env, tasks = sampled_tasks(learning.tasks, learning.env, learning.seed, of_task)
     meta_params = initial_params(learning.agent, env, lives.as_trial(learning.life, env), learning.seed)
     if learning.start is not None:
-        if not jax.tree.leaves(meta_params):
+        if not (jax.tree.leaves(meta_params) and hasattr(learning.agent, "activation")):
             name = name_of("agent", type(learning.agent))
             raise wrong("start", learning.start, f"None for {name}, which begins anew in every task")
         meta_params = load_start(Path(learning.start), meta_params, learning.agent.activation)
@@ -185,12 +185,13 @@ def _live_on(
             )
             ended, earned = ended + float(lived.num_episodes.sum()), earned + float(lived.total_return.sum())
             say(_progress(learning, started, done + stretch, earned / ended if ended else math.nan))
+        # Before anything is saved: the last checkpoint stays a good one.
+        _stop_if_not_finite(state)
         if int(state.num_adapts) == stop:
             rows.append(_exam(classroom, state, started.seconds(), earned / ended if ended else math.nan))
         if run is not None:
             write_json(run.directory / EXAMS, _record(classroom, rows))
             run.save(int(state.num_adapts), state, rows[-1].mean)
-        _stop_if_not_finite(state)
     return state
 
 

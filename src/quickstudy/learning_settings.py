@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quickstudy import keys
-from quickstudy.errors import InputError, require, wrong
+from quickstudy.errors import InputError, require
 from quickstudy.evaluation import held_out, training_split
-from quickstudy.experiment import RECORDED, build, refuse_code, to_dict
+from quickstudy.experiment import RECORDED, build, read_part, to_dict
 from quickstudy.files import read_json
 from quickstudy.lives import LifeShape
-from quickstudy.registry import name_of, resolve
+from quickstudy.registry import Kind, name_of
 from quickstudy.types import MOST
 
 LEARNING = "learning.json"
@@ -77,14 +77,9 @@ def read_learning(directory: Path | str, allow_code: bool = False) -> Learning:
     """The settings in a run directory; raises `InputError` where they are damaged."""
     record = read_json(Path(directory) / LEARNING)
     fields = {name: x for name, x in record.items() if name not in RECORDED}
-    for kind in ("agent", "env"):
-        part = fields.get(kind)
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise wrong(f"{LEARNING}: {kind}", part, "an object with a field 'type'")
-        cls = resolve(kind, part["type"], allow_code)
-        if not allow_code:
-            refuse_code(kind, part)
-        fields[kind] = build(cls, {name: x for name, x in part.items() if name != "type"}, kind)
+    kinds: tuple[Kind, ...] = ("agent", "env")
+    for kind in kinds:
+        fields[kind] = read_part(kind, fields.get(kind), kind, allow_code)
     return build(Learning, fields, "learning")
 
 

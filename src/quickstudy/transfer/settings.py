@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 from quickstudy.agents.fine_tune import FineTune
 from quickstudy.agents.ppo import PPO
 from quickstudy.errors import require, wrong
-from quickstudy.experiment import RECORDED, build, refuse_code, to_dict
+from quickstudy.experiment import RECORDED, build, read_part, to_dict
 from quickstudy.files import read_json
 from quickstudy.learning_settings import check_learns
 from quickstudy.lives import LifeShape
-from quickstudy.registry import Kind, resolve
+from quickstudy.registry import Kind
 from quickstudy.transfer.distill import Distillation
 from quickstudy.transfer.elastic import Penalty
 from quickstudy.transfer.multi_task import MultiTask
@@ -94,13 +94,7 @@ def read_transfer(directory: Path, allow_code: bool = False) -> Transfer:
     fields = {name: x for name, x in read_json(directory / TRANSFER).items() if name not in RECORDED}
     kinds: dict[str, Kind] = {"env": "env", "teacher": "agent", "agent": "agent"}
     for name, kind in kinds.items():
-        part = fields.get(name)
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise wrong(f"{TRANSFER}: {name}", part, "an object with a field 'type'")
-        if not allow_code:
-            refuse_code(kind, part)
-        cls = resolve(kind, part["type"], allow_code)
-        fields[name] = build(cls, {n: x for n, x in part.items() if n != "type"}, name)
+        fields[name] = read_part(kind, fields.get(name), name, allow_code)
     return build(Transfer, fields, "transfer")
 
 
