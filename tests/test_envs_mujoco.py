@@ -1,5 +1,6 @@
 """MuJoCo families: Gymnasium's bodies bit for bit, one call to the host a step, bodies that differ by task."""
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from quickstudy.envs.hopper import HopperParameters
 from quickstudy.envs.humanoid import HumanoidDirection
 from quickstudy.envs.walker import WalkerParameters
 from quickstudy.errors import InputError
+from quickstudy.life_presets import learning_preset
 from quickstudy.references.random_agent import Random
 from quickstudy.rollout import collect, replay, sample_tasks
 from quickstudy.types import TrialShape
@@ -59,25 +61,35 @@ def made(name) -> Any:
     return gymnasium.make(name).unwrapped
 
 
-@each_standard
-def test_equal_to_gymnasium_bit_for_bit(name):
+def walk_beside_gymnasium(env, task, name, num_episodes):
     """Whole episodes, never put back in step: equal positions and velocities, reward to 1e-5."""
-    env, theirs = STANDARD[name], made(name)
-    step = jax.jit(env.step)
-    for episode in range(10):
+    theirs, step = made(name), jax.jit(env.step)
+    for episode in range(num_episodes):
         theirs.reset(seed=episode)
         theirs.action_space.seed(episode)
         state = state_of(env, theirs.data)
         for _ in range(200):
             action = theirs.action_space.sample()
             observation, reward, terminated, *_ = theirs.step(action)
-            state, outcome = step(env.standard_task(), state, action, KEY)
+            state, outcome = step(task, state, action, KEY)
             np.testing.assert_array_equal(numbers(state), numbers(state_of(env, theirs.data)))
             np.testing.assert_array_equal(outcome.observation, observation.astype(np.float32))
             assert abs(float(outcome.reward) - reward) < 1e-5
             assert bool(outcome.terminated) == terminated
             if terminated:
                 break
+
+
+@each_standard
+def test_equal_to_gymnasium_bit_for_bit(name):
+    walk_beside_gymnasium(STANDARD[name], STANDARD[name].standard_task(), name, num_episodes=10)
+
+
+def test_the_cheetah_of_the_benchmark_is_gymnasiums():
+    """Its body goes through the scaling by the task's mass, which is then the standard one."""
+    preset = learning_preset("ppo", "cheetah-mass").env
+    env = dataclasses.replace(preset, log2_range=0.0, height_reward=0.0, control_cost=0.1)
+    walk_beside_gymnasium(env, env.sample_task(KEY), "HalfCheetah-v5", num_episodes=2)
 
 
 @each_standard

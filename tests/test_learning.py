@@ -139,6 +139,7 @@ def test_the_command_and_its_directory(tmp_path, capsys):
         ("learn trpo cartpole --agent.entropy-coefficient .1", "TRPO.entropy_coefficient: got 0.1; expected 0"),
         ("learn ppo", "expected quickstudy learn AGENT ENV"),
         ("learn ppo cartpole --start x", "start: got 'x'; expected None for ppo"),
+        ("learn fine-tune cartpole", "start: got None; expected a directory with a policy of known tasks"),
         ("learn gittins bandit --start x", "start: got 'x'; expected None for gittins"),
     ],
 )

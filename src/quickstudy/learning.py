@@ -106,15 +106,25 @@ def _classroom(learning: Learning) -> _Classroom:
     of_task = np.arange(learning.num_learners) // learning.num_seeds
     env, tasks = sampled_tasks(learning.tasks, learning.env, learning.seed, of_task)
     meta_params = initial_params(learning.agent, env, lives.as_trial(learning.life, env), learning.seed)
-    if learning.start is not None:
-        if not (jax.tree.leaves(meta_params) and hasattr(learning.agent, "activation")):
-            name = name_of("agent", type(learning.agent))
-            raise wrong("start", learning.start, f"None for {name}, which begins anew in every task")
-        meta_params = load_start(Path(learning.start), meta_params, learning.agent.activation)
+    meta_params = _begun_with(learning, meta_params)
     use, _ = TASK_SETS[learning.tasks]
     _, life_keys = keys.per_task(keys.branch(learning.seed, use), np.arange(learning.num_learners))
     exam_keys, _ = keys.per_task(keys.branch(learning.seed, keys.EXAM), of_task)
     return _Classroom(learning, env, meta_params, tasks, life_keys, exam_keys)
+
+
+def _begun_with(learning: Learning, meta_params: PyTree) -> PyTree:
+    """The `meta_params` as the agent made them, or those in the directory that it begins with."""
+    agent, start = learning.agent, learning.start
+    if start is None and not getattr(agent, "needs_start", False):
+        return meta_params
+    name = name_of("agent", type(agent))
+    if start is None:
+        expected = f"a directory with a policy of known tasks for {name}, as `quickstudy transfer` makes"
+        raise wrong("start", None, expected)
+    if not (jax.tree.leaves(meta_params) and hasattr(agent, "activation")):
+        raise wrong("start", start, f"None for {name}, which begins anew in every task")
+    return load_start(Path(start), meta_params, agent.activation)
 
 
 def _create(directory: Path, learning: Learning) -> Run:

@@ -64,6 +64,8 @@ class FineTune(PolicyGradient):
     """Fine-tuning of a policy of known tasks by PPO, held near it if wanted (Kirkpatrick et al. 2017)."""
 
     meta_learned: ClassVar[bool] = False
+    needs_start: ClassVar[bool] = True
+    """What `init` makes is untrained, and no life should begin with it unasked."""
 
     num_epochs: int = 10
     num_minibatches: int = 4
