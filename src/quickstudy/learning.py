@@ -120,7 +120,7 @@ def _begun_with(learning: Learning, meta_params: PyTree) -> PyTree:
         return meta_params
     name = name_of("agent", type(agent))
     if start is None:
-        expected = f"a directory with a policy of known tasks for {name}, as `quickstudy transfer` makes"
+        expected = f"a directory with a policy of known tasks for {name}: merged/ of a `quickstudy transfer`"
         raise wrong("start", None, expected)
     if not (jax.tree.leaves(meta_params) and hasattr(agent, "activation")):
         raise wrong("start", start, f"None for {name}, which begins anew in every task")
