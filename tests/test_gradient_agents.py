@@ -131,6 +131,19 @@ def test_one_inner_step_by_hand():
     np.testing.assert_allclose(adapted, 0.3 * mean, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["maml", "maml-critic", "cavia"])
+def test_nothing_is_learned_from_a_stream_that_is_masked(name):
+    """What `outer.contributions` asks of an adaptation."""
+    agent = AGENTS[name]
+    meta_params, trials = lived(agent, DiscreteProbe(), 1)
+    phase = jax.tree.map(lambda x: x[0, 0], trials.phases)
+    phase = phase._replace(mask=phase.mask.at[1].set(False))
+    other = phase._replace(reward=phase.reward.at[1].set(7.0), action=phase.action.at[1].set(0))
+    start = agent.init_task(meta_params, jax.random.key(0))
+    ends = [agent.adapt(meta_params, start, p, jax.random.key(0)).adapted for p in (phase, other)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *ends)
+
+
 def test_the_later_rate_holds_from_the_second_adaptation_on():
     agent = dataclasses.replace(AGENTS["maml"], later_inner_rate=0.01)
     np.testing.assert_allclose([agent.rate(jnp.int32(k)) for k in range(3)], [0.1, 0.01, 0.01])
