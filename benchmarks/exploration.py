@@ -131,22 +131,21 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     options = parser.parse_args()
     use_compilation_cache()
-    load, results, panels = os.getloadavg()[0], {}, []
-    for method in options.methods:
-        runs = []
-        for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
+    load, panels = os.getloadavg()[0], []
+    results: dict[str, dict[str, Any]] = {method: {"runs": []} for method in options.methods}
+    for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
+        for method in options.methods:
             made = experiment(method, options.updates, seed)
             meta_params, run = trained(made)
             found, streams, shares = search(made, meta_params)
-            runs.append(run | {"goals_found": round(found, 4), "streams_that_found": round(streams, 4)})
-            print(method, runs[-1], flush=True)
+            run |= {"goals_found": round(found, 4), "streams_that_found": round(streams, 4)}
+            print(method, run, flush=True)
+            results[method]["runs"].append(run)
             if seed == FIRST_SEED:
                 panels.append((f"{method}: comes across {found:.0%} of goals", shares))
-        results[method] = {"runs": runs}
-    FIGURE.write_text(drawing(panels))
-    save(
-        "exploration", {"load_average_at_the_start": load, "num_test_tasks": NUM_TEST_TASKS, "results": results}
-    )
+        FIGURE.write_text(drawing(panels))
+        told = {"load_average_at_the_start": load, "num_test_tasks": NUM_TEST_TASKS, "results": results}
+        save("exploration", told)
 
 
 if __name__ == "__main__":
