@@ -10,7 +10,8 @@ that, too:
     A of phase k  +  Σ_{j > k, j counts} R_j,     R_j the undiscounted return of phase j of all streams
 
 which is the gradient of E[R_j] through the choice of what to learn from: E-MAML's credit for exploration. Its
-baseline is its mean over the tasks.
+baseline is its mean over the tasks, or, stream by stream, what would have been earned without the stream:
+`outer.contributions`.
 
 With `normalise_values` a critic speaks in units of its trials: u_t of v_t = m_t + s_t u_t, where m_t and s_t
 are mean and deviation of the returns from step t on, over all tasks and streams. In a long trial returns differ
