@@ -4,16 +4,18 @@
 
 R_j is the undiscounted return of phase j over all streams, where its rewards count; π_{-ks} the policy of the
 same trial, had the adaptation behind phase k not seen stream s. What would have been earned then is told by the
-recorded trial itself, weighted as the other policy would have lived through it. It does not depend on what
-stream s did, so it is a baseline that takes nothing from the expectation: with c_ks for what was earned beyond
-its phase, each action's credit is still the gradient through the choice of what to learn from, that of E-MAML.
-But what the task, the other streams and chance of the last phase would have brought anyway is gone from it: a
-stream from which nothing was learned is paid nothing, and the only one that found something, all.
+recorded trial itself, weighted as the other policy would have lived through it. In expectation that does not
+depend on what stream s did, so it is a baseline: but for the cut of large weights, with c_ks for what was
+earned beyond its phase each action's credit is still the gradient through the choice of what to learn from,
+that of E-MAML. What the task, the other streams and chance in the last phase would have brought anyway is gone
+from it: a stream of which nothing was learned is paid nothing, and the only one that found something, all.
 
-Source: ours, of known parts: Stadie et al. 2018 (arXiv 1803.01118), section 3, the credit; Wolpert and Tumer
-2002 (doi 10.1142/S0219525901000188) and Foerster et al. 2018 (COMA, arXiv 1705.08926), to pay each for the
-difference it makes; Precup et al. 2000, the weights, reward by reward; Ionides 2008
-(doi 10.1198/106186008X320456), their truncation.
+A stream is left out by a `mask` that is False: an agent's `adapt` must take no notice of masked steps.
+
+Source: ours, of known parts. Stadie et al. 2018 (arXiv 1803.01118), section 3, the credit; Wolpert and Tumer
+2001 (Advances in Complex Systems 4) and Foerster et al. 2018 (COMA, arXiv 1705.08926), to pay each for the
+difference it makes; Precup et al. 2000 (ICML), weights reward by reward; Ionides 2008 (Journal of Computational
+and Graphical Statistics 17), their truncation.
 """
 
 from __future__ import annotations
