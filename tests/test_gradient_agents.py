@@ -18,6 +18,7 @@ from quickstudy.agents.meta_sgd import MetaSGD
 from quickstudy.errors import InputError
 from quickstudy.nets.distributions import Categorical, Normal
 from quickstudy.outer.a2c import A2C
+from quickstudy.outer.contributions import contributions
 from quickstudy.outer.ppo import PPO
 from quickstudy.outer.trpo import TRPO
 from quickstudy.rollout import collect, replay, sample_tasks
@@ -128,6 +129,19 @@ def test_one_inner_step_by_hand():
     task_params = agent.init_task(meta_params, jax.random.key(0))
     adapted = agent.adapt(meta_params, task_params, phase, jax.random.key(0)).adapted
     np.testing.assert_allclose(adapted, 0.3 * mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["maml", "maml-critic", "cavia"])
+def test_nothing_is_learned_from_a_stream_that_is_masked(name):
+    """What `outer.contributions` asks of an adaptation."""
+    agent = AGENTS[name]
+    meta_params, trials = lived(agent, DiscreteProbe(), 1)
+    phase = jax.tree.map(lambda x: x[0, 0], trials.phases)
+    phase = phase._replace(mask=phase.mask.at[1].set(False))
+    other = phase._replace(reward=phase.reward.at[1].set(7.0), action=phase.action.at[1].set(0))
+    start = agent.init_task(meta_params, jax.random.key(0))
+    ends = [agent.adapt(meta_params, start, p, jax.random.key(0)).adapted for p in (phase, other)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *ends)
 
 
 def test_the_later_rate_holds_from_the_second_adaptation_on():
@@ -318,6 +332,91 @@ def test_credit_over_an_adaptation_goes_to_what_is_learned_from_alone():
     np.testing.assert_allclose(
         whole[:, 0] - own[:, 0], np.broadcast_to(later[:, None, None], own[:, 0].shape), atol=1e-6
     )
+
+
+@functools.cache
+def lived_trials(num_adapts, max_weight):
+    """Every trial of two streams: numbers [M, K+1, S], probabilities, and what tells each stream's part."""
+    agent, logits, shape = Logits(inner_rate=0.9), jnp.array([0.3, -0.4]), (num_adapts + 1, 2)
+    numbers = np.array(list(itertools.product(range(4), repeat=2 * shape[0]))).reshape(-1, *shape)
+    phases = transitions(jnp.asarray(PULLS)[numbers], jnp.asarray(PAYS)[numbers])
+    trials = Trials(jnp.zeros(len(numbers)), jax.random.split(jax.random.key(0), len(numbers)), phases)
+    said = jax.jit(lambda x: replay(agent, x, trials).policy.log_prob(phases.action))
+    trials = trials._replace(phases=phases._replace(log_prob=said(logits)))
+    probability = jnp.exp(said(logits).sum((1, 2, 3)))
+    of_streams = functools.partial(contributions, agent, logits, trials, max_weight=max_weight)
+    return agent, logits, numbers, trials, probability, of_streams
+
+
+@pytest.mark.parametrize("num_adapts", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("phases", ["last", "all"])
+def test_paying_each_stream_for_its_own_part_is_the_same_meta_gradient_with_less_noise(phases, num_adapts):
+    agent, logits, numbers, trials, probability, of_streams = lived_trials(num_adapts, jnp.inf)
+    settings = {"baseline": "none", "discount": 1.0, "gae_lambda": 1.0, "normalise_advantages": False}
+    outer = A2C(credit="trial", phases=phases, entropy_coefficient=0.0, **settings)
+    returns = PAYS.sum(1)[numbers].mean(2)
+    earned = returns[:, -1] if phases == "last" else returns.sum(1)
+
+    def objective(x):
+        log_prob = replay(agent, x, trials).policy.log_prob(trials.phases.action)
+        return jnp.exp(log_prob.sum((1, 2, 3))) @ earned
+
+    def gradients(batch):
+        def of(one):
+            return jax.grad(lambda x: outer.loss(agent, x, one, 0.0)[0])(logits)
+
+        # The loss is a mean over the steps.
+        return -2 * len(numbers[0]) * jax.jit(jax.vmap(of))(jax.tree.map(lambda x: x[:, None], batch))
+
+    def noise(each):
+        return probability @ ((each - probability @ each) ** 2).sum(1)
+
+    own, shared = gradients(outer.batch(trials, of_streams)), gradients(outer.batch(trials))
+    np.testing.assert_allclose(probability.sum(), 1, atol=1e-5)
+    np.testing.assert_allclose(probability @ own, jax.jit(jax.grad(objective))(logits), atol=5e-6)
+    assert noise(own) < 0.8 * noise(shared)
+
+
+def test_what_a_stream_contributed_by_hand():
+    """The last phase, of which nothing is learned, contributes nothing; the first what its gradient changed."""
+    agent, logits, numbers, trials, _, of_streams = lived_trials(1, jnp.inf)
+    found = of_streams(jnp.ones_like(trials.phases.reward))
+    np.testing.assert_array_equal(found[:, 1], 0)
+    # A phase of the trajectories 0 and 2, of which the agent learns from the second alone where the first is
+    # left out, then one of 1 and 3.
+    (i,) = np.flatnonzero((numbers.reshape(-1, 4) == [0, 2, 1, 3]).all(1))
+    seen = jax.tree.map(lambda x: x[i, 0], trials.phases)
+    start = agent.init_task(logits, jax.random.key(0))
+
+    def learned(streams):
+        return agent.adapt(logits, start, jax.tree.map(lambda x: x[streams], seen), jax.random.key(0)).adapted
+
+    both, second = (jax.nn.log_softmax(learned(streams)) for streams in (jnp.array([0, 1]), jnp.array([1])))
+    weight = np.exp(np.cumsum((second - both)[PULLS[[1, 3]]], axis=1))
+    np.testing.assert_allclose(found[i, 0, 0], ((1 - weight) * PAYS[[1, 3]]).sum(), atol=1e-5)
+
+
+def test_streams_share_no_credit_that_is_cut_off_and_none_where_there_is_one_alone():
+    agent, logits, _, trials, _, of_streams = lived_trials(1, 1.0)
+    # No weight above 1: what would have been earned is thought to be no more than what was.
+    assert of_streams(jnp.ones_like(trials.phases.reward)).min() >= 0
+    alone = trials._replace(phases=jax.tree.map(lambda x: x[:, :, :1], trials.phases))
+    with pytest.raises(InputError, match=r"outer.credit_by_stream: got True; expected False in trials of one"):
+        contributions(agent, logits, alone, jnp.ones_like(alone.phases.reward))
+    with pytest.raises(InputError, match=r"A2C.credit_by_stream: got True; expected False where credit is"):
+        A2C(credit="episode", credit_by_stream=True)
+
+
+def test_credit_by_stream_is_divided_by_what_advantages_are():
+    """Rewards ten times as large change nothing."""
+    trials, *_, of_streams = lived_trials(1, 2.0)[3:]
+    outer = A2C(baseline="none", credit="trial", phases="last")
+    richer = trials._replace(phases=trials.phases._replace(reward=10 * trials.phases.reward))
+    batch = outer.batch(trials, of_streams)
+    other = outer.batch(richer, lambda counts: 10 * of_streams(counts))
+    np.testing.assert_allclose(batch.advantage, other.advantage, atol=1e-4)
+    own = A2C(baseline="none", credit="episode", phases="all").batch(trials)
+    assert own.advantage.shape == batch.advantage.shape
 
 
 @dataclasses.dataclass(frozen=True)

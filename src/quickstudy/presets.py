@@ -190,6 +190,12 @@ PRESETS |= {
         {},
         num_updates=100,
     ),
+    ("e-maml", "semi-circle"): _gradient(
+        "20 tasks of 20 episodes an update, one inner step; each stream is paid for its own part",
+        {"inner_rate": 0.5, "later_inner_rate": 0.25},
+        {"credit_by_stream": True},
+        num_updates=100,
+    ),
     ("maml", "point-navigation"): _gradient(
         "20 tasks of 20 episodes an update, one inner step, as published",
         {"inner_rate": 0.5, "later_inner_rate": 0.25},

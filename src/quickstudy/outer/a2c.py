@@ -22,7 +22,8 @@ import optax
 
 from quickstudy.errors import require
 from quickstudy.outer.adam import clipped_adam, descend
-from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
+from quickstudy.outer.advantages import Baseline, Batch, Contributor, Credit, Phases, judge, needs_critic
+from quickstudy.outer.contributions import contributor
 from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
@@ -48,6 +49,8 @@ class A2C:
     credit: Credit = "trial"
     """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
     'trial' pays an action for what is learned from it, too: E-MAML."""
+    credit_by_stream: bool = False
+    """Pay each stream for its own part in what is learned, not for all that is; `outer.contributions`."""
     phases: Phases = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
@@ -69,6 +72,10 @@ class A2C:
             final_learning_rate=(self.final_learning_rate >= 0, "0 or more"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             gae_lambda=(0 <= self.gae_lambda <= 1, "between 0 and 1"),
+            credit_by_stream=(
+                not self.credit_by_stream or self.credit == "trial",
+                "False where credit is 'episode'",
+            ),
             entropy_coefficient=(self.entropy_coefficient >= 0, "0 or more"),
             final_entropy_coefficient=(
                 self.final_entropy_coefficient is None or self.final_entropy_coefficient >= 0,
@@ -85,7 +92,8 @@ class A2C:
     def update(
         self, agent: Any, state: A2CState, trials: Trials, progress: Array, key: Key
     ) -> tuple[A2CState, dict[str, Array]]:
-        batch = self.batch(trials)
+        asked = contributor(self.credit_by_stream, agent, state.meta_params, trials)
+        batch = self.batch(trials, asked)
         grads, metrics = jax.grad(lambda params: self.loss(agent, params, batch, progress), has_aux=True)(
             state.meta_params
         )
@@ -94,7 +102,7 @@ class A2C:
         meta_params, optimizer = descend(optimizer, state.meta_params, state.optimizer, grads, rate)
         return A2CState(meta_params, optimizer), {**metrics, "grad_norm": optax.tree.norm(grads)}
 
-    def batch(self, trials: Trials) -> Batch:
+    def batch(self, trials: Trials, contributed: Contributor | None = None) -> Batch:
         """Advantages and value targets, from what was known when the trials were lived."""
         return judge(
             trials,
@@ -105,6 +113,7 @@ class A2C:
             normalise=self.normalise_advantages,
             normalise_values=self.normalise_values,
             baseline=self.baseline,
+            contributed=contributed,
         )
 
     def loss(

@@ -10,7 +10,8 @@ that, too:
     A of phase k  +  Σ_{j > k, j counts} R_j,     R_j the undiscounted return of phase j of all streams
 
 which is the gradient of E[R_j] through the choice of what to learn from: E-MAML's credit for exploration. Its
-baseline is its mean over the tasks.
+baseline is its mean over the tasks, or, stream by stream, what would have been earned without the stream:
+`outer.contributions`.
 
 With `normalise_values` a critic speaks in units of its trials: u_t of v_t = m_t + s_t u_t, where m_t and s_t
 are mean and deviation of the returns from step t on, over all tasks and streams. In a long trial returns differ
@@ -23,6 +24,7 @@ Source: Stadie et al. 2018 (arXiv 1803.01118), section 3, on exploration; Al-She
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -33,6 +35,8 @@ from quickstudy.maths.credit import Baseline, Credit, advantages, with_values_of
 from quickstudy.types import Array, PyTree, Transition, Trials
 
 Phases = Literal["all", "last"]
+Contributor = Callable[[Array], Array]
+"""The steps whose rewards count, 1 or 0 [N, K+1, S, T] -> what each stream contributed [N, K+1, S]."""
 
 # Of returns that are all alike; smaller than any reward that is worth learning from.
 LEAST_DEVIATION = 1e-3
@@ -81,11 +85,14 @@ def judge(
     normalise: bool,
     baseline: Baseline = "critic",
     normalise_values: bool = False,
+    contributed: Contributor | None = None,
 ) -> Batch:
     """Weights, advantages and value targets of all steps.
 
     `normalise` brings the advantages to mean 0 and deviation 1 over the steps that count, and credit beyond a
     phase to the same by itself: its scale beside them is then a matter of choice, not of the objective.
+    With `contributed` that credit is each stream's own. It is divided by what the advantages are divided by, as
+    the objective has it.
     Raises `InputError` for values that are to be normalised in credit over less than a trial.
     """
     recorded = trials.phases
@@ -101,16 +108,16 @@ def judge(
     advantage = _advantages(recorded, credit, discount, gae_lambda)
     value_target = (advantage + recorded.value - mean) / deviation
     counts = _counts(recorded, phases)
+    scale = _deviation(advantage, counts) if normalise else 1.0
     if normalise:
         advantage = _normalised(advantage, counts)
     if credit == "episode" or recorded.reward.shape[1] == 1:
         return _of_what_counts(Batch(trials, counts, advantage, value_target), phases)
-    beyond = _earned_beyond(recorded, phases)
-    if baseline != "none":
-        beyond -= beyond.mean(axis=0)
-    if normalise:
-        beyond = _normalised(beyond, jnp.ones_like(beyond).at[:, -1].set(0))
-    advantage = advantage * counts + beyond[:, :, None, None]
+    if contributed is None:
+        beyond = _beyond(recorded, phases, baseline, normalise)[:, :, None]
+    else:
+        beyond = contributed(counts) / scale
+    advantage = advantage * counts + beyond[..., None]
     return Batch(trials, recorded.mask.astype(jnp.float32), advantage * recorded.mask, value_target)
 
 
@@ -139,7 +146,19 @@ def _counts(recorded: Transition, phases: Phases) -> Array:
 
 def _normalised(x: Array, counts: Array) -> Array:
     mean = jnp.mean(x, where=counts > 0)
-    return (x - mean) / (jnp.std(x, where=counts > 0) + 1e-8) * (counts > 0)
+    return (x - mean) / _deviation(x, counts) * (counts > 0)
+
+
+def _deviation(x: Array, counts: Array) -> Array:
+    return jnp.std(x, where=counts > 0) + 1e-8
+
+
+def _beyond(recorded: Transition, phases: Phases, baseline: Baseline, normalise: bool) -> Array:
+    """The credit of all streams of a phase together, [N, K+1]."""
+    beyond = _earned_beyond(recorded, phases)
+    if baseline != "none":
+        beyond -= beyond.mean(axis=0)
+    return _normalised(beyond, jnp.ones_like(beyond).at[:, -1].set(0)) if normalise else beyond
 
 
 def _earned_beyond(recorded: Transition, phases: Phases) -> Array:

@@ -29,7 +29,8 @@ import optax
 
 from quickstudy.errors import require, wrong
 from quickstudy.outer.adam import clipped_adam, descend
-from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
+from quickstudy.outer.advantages import Baseline, Batch, Contributor, Credit, Phases, judge, needs_critic
+from quickstudy.outer.contributions import contributor
 from quickstudy.outer.schedules import Schedule, decayed, moved
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
@@ -72,6 +73,8 @@ class PPO:
     credit: Credit = "trial"
     """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
     'trial' pays an action for what is learned from it, too: E-MAML."""
+    credit_by_stream: bool = False
+    """Pay each stream for its own part in what is learned, not for all that is; `outer.contributions`."""
     phases: Phases = "all"
     """Which phases of a trial enter the loss."""
     entropy_coefficient: float = 0.01
@@ -100,6 +103,10 @@ class PPO:
             clip=(self.clip > 0, "above 0"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             gae_lambda=(0 <= self.gae_lambda <= 1, "between 0 and 1"),
+            credit_by_stream=(
+                not self.credit_by_stream or self.credit == "trial",
+                "False where credit is 'episode'",
+            ),
             entropy_coefficient=(self.entropy_coefficient >= 0, "0 or more"),
             final_entropy_coefficient=(
                 self.final_entropy_coefficient is None or self.final_entropy_coefficient >= 0,
@@ -123,7 +130,8 @@ class PPO:
     def update(
         self, agent: Any, state: PPOState, trials: Trials, progress: Array, key: Key
     ) -> tuple[PPOState, dict[str, Array]]:
-        batch = self.batch(trials)
+        asked = contributor(self.credit_by_stream, agent, state.meta_params, trials)
+        batch = self.batch(trials, asked)
         num_tasks = batch.advantage.shape[0]
         size = num_tasks // self.num_minibatches
         if size * self.num_minibatches != num_tasks:
@@ -145,7 +153,7 @@ class PPO:
             state = state._replace(kl_coefficient=self._moved(state, metrics["adaptation_kl"][-1]))
         return state, jax.tree.map(jnp.mean, metrics)
 
-    def batch(self, trials: Trials) -> Batch:
+    def batch(self, trials: Trials, contributed: Contributor | None = None) -> Batch:
         """Advantages and value targets, by what the agent's critic said when the trials were lived."""
         return judge(
             trials,
@@ -156,6 +164,7 @@ class PPO:
             normalise=self.normalise_advantages,
             normalise_values=self.normalise_values,
             baseline=self.baseline,
+            contributed=contributed,
         )
 
     def loss(

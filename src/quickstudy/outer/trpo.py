@@ -33,7 +33,8 @@ import optax
 
 from quickstudy.errors import require
 from quickstudy.maths.trust_region import line_search, natural_step
-from quickstudy.outer.advantages import Baseline, Batch, Credit, Phases, judge, needs_critic
+from quickstudy.outer.advantages import Baseline, Batch, Contributor, Credit, Phases, judge, needs_critic
+from quickstudy.outer.contributions import contributor
 from quickstudy.rollout import replay
 from quickstudy.types import Array, Key, PyTree, Trials
 
@@ -71,6 +72,8 @@ class TRPO:
     credit: Credit = "trial"
     """How far the advantage looks: to the end of the trial, or of the episode. In a trial with adaptations
     'trial' pays an action for what is learned from it, too: E-MAML."""
+    credit_by_stream: bool = False
+    """Pay each stream for its own part in what is learned, not for all that is; `outer.contributions`."""
     phases: Phases = "all"
     """Which phases of a trial enter objective and divergence."""
     value_coefficient: float = 1.0
@@ -91,6 +94,10 @@ class TRPO:
             backtrack=(0 < self.backtrack < 1, "between 0 and 1, both excluded"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             gae_lambda=(0 <= self.gae_lambda <= 1, "between 0 and 1"),
+            credit_by_stream=(
+                not self.credit_by_stream or self.credit == "trial",
+                "False where credit is 'episode'",
+            ),
             value_coefficient=(self.value_coefficient > 0, "above 0"),
         )
 
@@ -101,7 +108,8 @@ class TRPO:
     def update(
         self, agent: Any, state: TRPOState, trials: Trials, progress: Array, key: Key
     ) -> tuple[TRPOState, dict[str, Array]]:
-        batch = self.batch(trials)
+        asked = contributor(self.credit_by_stream, agent, state.meta_params, trials)
+        batch = self.batch(trials, asked)
         num_streams = trials.phases.reward.shape[2]
         some = batch.first_streams(max(1, round(self.fisher_share * num_streams)))
 
@@ -137,7 +145,7 @@ class TRPO:
             **({"value_loss": 0.5 * self._error(batch, old)} if self.baseline == "critic" else {}),
         }
 
-    def batch(self, trials: Trials) -> Batch:
+    def batch(self, trials: Trials, contributed: Contributor | None = None) -> Batch:
         """Advantages and value targets, from what was known when the trials were lived."""
         return judge(
             trials,
@@ -148,6 +156,7 @@ class TRPO:
             normalise=self.normalise_advantages,
             normalise_values=self.normalise_values,
             baseline=self.baseline,
+            contributed=contributed,
         )
 
     def _gain(self, batch: Batch, new: Says, old: Says) -> Array:
