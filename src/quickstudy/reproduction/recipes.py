@@ -82,6 +82,22 @@ CURVES: dict[str, dict[str, Any]] = {
     "maml-ant-direction": BODY,
 }
 
+# Actions with a deviation of two half ranges bring the first phase about the whole square: the gradient of a
+# walk near the start tells a goal's direction, not its distance. The first rate makes up for that deviation,
+# the later one for smaller ones.
+EVERY_STEP = Recipe(
+    agent={
+        "hidden_sizes": (64, 64),
+        "first_deviation": 2.0,
+        "later_deviation": 0.22,
+        "inner_rate": 4.0,
+        "later_inner_rate": 0.1,
+    },
+    outer={"phases": "adapted", "max_kl": 0.05},
+    fields={"num_updates": 200, "num_test_tasks": OWN_TEST_TASKS},
+    names=("maml", None),
+)
+
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n10-k5"): Recipe(),
     ("rl2-bandits", "n10-k10"): Recipe(),
@@ -105,6 +121,7 @@ RECIPES: dict[tuple[str, str], Recipe] = {
         for cell, method in _methods(**fields).items()
         if STUDIES[study].cell(cell).is_trained
     },
+    ("maml-navigation", "every-step"): EVERY_STEP,
 }
 
 
