@@ -129,7 +129,8 @@ def test_the_exact_line_is_what_knowing_the_goal_is_worth():
 def test_every_method_has_a_recipe(name):
     study = CURVES[name]
     streams = 40 if name == "maml-ant-direction" else 20
-    assert [cell.name for cell in study.cells] == METHODS
+    methods = [*METHODS, "every-step"] if name == "maml-navigation" else METHODS
+    assert [cell.name for cell in study.cells] == methods
     rates = (0.5, 0.25) if name == "maml-navigation" else (0.1, 0.05)
     for cell in study.cells:
         if not cell.is_trained:
@@ -137,6 +138,9 @@ def test_every_method_has_a_recipe(name):
             continue
         experiment = recipe(name, cell.name)
         assert (experiment.env, experiment.trial) == (cell.env, cell.trial)
+        if cell.name == "every-step":
+            assert (experiment.outer.phases, experiment.trial) == ("adapted", cell.measured)
+            continue
         assert (experiment.agent.inner_rate, experiment.agent.later_inner_rate) == rates
         assert type(experiment.outer).__name__ == ("TRPO" if name == "maml-navigation" else "PPO")
         assert (experiment.num_updates == 0) == (cell.name == "scratch")
@@ -336,6 +340,7 @@ def long_ago(name, seeds):
         "pretrained": published.min() * np.array([1.0, 0.9, 0.8, 0.7]),
         "scratch": published.min() * np.array([1.5, 1.4, 1.3, 1.2]),
         "goal-known": np.array([published.max() * 0.9]),
+        "every-step": published * 0.8,
     }
     trained = [cell.name for cell in study.cells if cell.is_trained]
     return [(cell, seed, told[cell] * (1 - 0.1 * seed)) for cell in trained for seed in range(seeds)]

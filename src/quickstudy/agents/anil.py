@@ -31,7 +31,7 @@ class ANIL(InnerLoop):
     """ANIL (Raghu et al. 2020): meta-learned weights, of which a task's gradient steps move the last layer."""
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> ActorCritic:
-        return ActorCritic(env, self.hidden_sizes, self.activation, key, critic=self.has_critic)
+        return self.network(env, trial, key)
 
     def start(self, meta_params: ActorCritic) -> Heads:
         critic = meta_params.critic

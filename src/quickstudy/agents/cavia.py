@@ -33,14 +33,7 @@ class CAVIA(InnerLoop):
         require(self, num_contexts=(self.num_contexts >= 1, "at least 1"))
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> ActorCritic:
-        return ActorCritic(
-            env,
-            self.hidden_sizes,
-            self.activation,
-            key,
-            critic=self.has_critic,
-            num_contexts=self.num_contexts,
-        )
+        return self.network(env, trial, key, num_contexts=self.num_contexts)
 
     def start(self, meta_params: ActorCritic) -> Array:
         return jnp.zeros(self.num_contexts, meta_params.head.linear.bias.dtype)

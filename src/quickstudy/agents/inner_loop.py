@@ -9,6 +9,11 @@ from the agent's critic, and brought to mean 0 and deviation 1. What φ is, how 
 moves it is each agent's own: `start`, `says` and `move`. An outer loop that follows gradients follows them
 through all this; `first_order` takes the inner gradient for a number.
 
+With `first_deviation` σ_0 continuous actions are as wide as what is known of the task asks for:
+
+    the first phase, which nothing pays for looking around:   σ_0
+    after k adaptations:                                      r_k σ, r meta-learned
+
 Source: Finn et al. 2017 (MAML, arXiv 1703.03400), algorithm 3.
 """
 
@@ -20,13 +25,15 @@ from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+from gymnasium import spaces
 
-from quickstudy.errors import require
+from quickstudy.errors import require, wrong
 from quickstudy.maths import surrogates
 from quickstudy.maths.credit import Baseline, advantages, with_values_of
 from quickstudy.maths.surrogates import Estimator
-from quickstudy.nets.actor_critic import ACTIVATIONS, Activation
-from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition
+from quickstudy.nets.actor_critic import ACTIVATIONS, Activation, ActorCritic
+from quickstudy.nets.distributions import Normal
+from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, TrialShape
 
 
 class TaskParams(NamedTuple):
@@ -55,6 +62,11 @@ class InnerLoop(abc.ABC):
     hidden_sizes: tuple[int, ...] = (100, 100)
     """Units of each hidden layer, of the policy and of the critic."""
     activation: Activation = "relu"
+    first_deviation: float | None = None
+    """Of continuous actions before a first adaptation, in half ranges of bounded ones. A number: after each
+    adaptation it is what is meta-learned for so many of them; None: it is the network's, before as after."""
+    later_deviation: float = 1.0
+    """Where those of later begin, with a first one."""
     inner_rate: float = 0.1
     """Of the gradient step of a task's first adaptation."""
     later_inner_rate: float | None = None
@@ -81,6 +93,11 @@ class InnerLoop(abc.ABC):
             self,
             hidden_sizes=(all(n >= 1 for n in self.hidden_sizes), "at least 1 each"),
             activation=(self.activation in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+            first_deviation=(
+                self.first_deviation is None or self.first_deviation > 0,
+                "above 0, or None",
+            ),
+            later_deviation=(self.later_deviation > 0, "above 0"),
             inner_rate=(self.inner_rate >= 0, "0 or more"),
             later_inner_rate=(
                 self.later_inner_rate is None or self.later_inner_rate >= 0,
@@ -99,6 +116,27 @@ class InnerLoop(abc.ABC):
     @property
     def has_critic(self) -> bool:
         return self.baseline == "critic"
+
+    def network(self, env: Any, trial: TrialShape, key: Key, *, num_contexts: int = 0) -> ActorCritic:
+        """A first policy, with a critic where there is one; raises `InputError`."""
+        wide = self.first_deviation is not None
+        if wide and not isinstance(env.action_space, spaces.Box):
+            raise wrong(
+                "agent.first_deviation", self.first_deviation, "None, for actions that are not continuous"
+            )
+        return ActorCritic(
+            env,
+            self.hidden_sizes,
+            self.activation,
+            key,
+            critic=self.has_critic,
+            num_contexts=num_contexts,
+            deviations=(self.later_deviation,) * max(trial.num_adapts, 1) if wide else (),
+        )
+
+    def meta_network(self, meta_params: Any) -> ActorCritic:
+        """What became of `network` in the meta-parameters."""
+        return meta_params
 
     @abc.abstractmethod
     def start(self, meta_params: Any) -> PyTree:
@@ -122,39 +160,51 @@ class InnerLoop(abc.ABC):
         self, meta_params: Any, task_params: TaskParams, memory: PyTree, timestep: TimeStep, key: Key
     ) -> tuple[Output, PyTree]:
         policy, value = self.says(meta_params, task_params.adapted, timestep.observation)
-        return Output(policy, value, {}), memory
+        return Output(self.as_wide(meta_params, policy, task_params.num_adapts), value, {}), memory
 
     def unroll(self, meta_params: Any, task_params: TaskParams, memory: PyTree, timesteps: TimeStep) -> Output:
         def say(meta_params: Any, adapted: PyTree) -> tuple[Any, Array]:
             return jax.vmap(lambda o: self.says(meta_params, adapted, o))(timesteps.observation)
 
         policy, value = self._kept(say)(meta_params, task_params.adapted)
-        return Output(policy, value, {})
+        return Output(self.as_wide(meta_params, policy, task_params.num_adapts), value, {})
 
     def adapt(self, meta_params: Any, task_params: TaskParams, transitions: Transition, key: Key) -> TaskParams:
-        judged = self.judge(transitions)
-        rate = self.rate(task_params.num_adapts)
+        judged, num_adapts = self.judge(transitions), task_params.num_adapts
 
         def learn(meta_params: Any, adapted: PyTree) -> PyTree:
-            return self.move(meta_params, adapted, self.gradient(meta_params, adapted, judged), rate)
+            gradient = self.gradient(meta_params, adapted, judged, num_adapts)
+            return self.move(meta_params, adapted, gradient, self.rate(num_adapts))
 
-        return TaskParams(self._kept(learn)(meta_params, task_params.adapted), task_params.num_adapts + 1)
+        return TaskParams(self._kept(learn)(meta_params, task_params.adapted), num_adapts + 1)
 
-    def gradient(self, meta_params: Any, adapted: PyTree, judged: Judged) -> PyTree:
-        """∇L at φ."""
-        gradient = jax.grad(lambda adapted: self.loss(meta_params, adapted, judged))(adapted)
+    def gradient(self, meta_params: Any, adapted: PyTree, judged: Judged, num_adapts: Array) -> PyTree:
+        """∇L at φ, which came of so many adaptations."""
+        gradient = jax.grad(lambda adapted: self.loss(meta_params, adapted, judged, num_adapts))(adapted)
         return jax.lax.stop_gradient(gradient) if self.first_order else gradient
 
-    def loss(self, meta_params: Any, adapted: PyTree, judged: Judged) -> Array:
+    def loss(self, meta_params: Any, adapted: PyTree, judged: Judged, num_adapts: Array) -> Array:
         """L(φ)"""
         phase = judged.phase
         say = jax.vmap(jax.vmap(lambda observation: self.says(meta_params, adapted, observation)))
         policy, value = say(phase.timestep.observation)
+        policy = self.as_wide(meta_params, policy, num_adapts)
         gain = self._surrogate(policy.log_prob(phase.action), judged)
         if self.has_critic:
             target = judged.advantage * judged.deviation + judged.mean + phase.value
             gain -= 0.5 * self.value_coefficient * (value - target) ** 2
         return -(gain * phase.mask).sum() / phase.mask.sum()
+
+    def as_wide(self, meta_params: Any, policy: Any, num_adapts: Array) -> Any:
+        """The policy with the deviation of so many adaptations."""
+        if self.first_deviation is None:
+            return policy
+        network = self.meta_network(meta_params)
+        rows = network.log_ratios
+        assert rows is not None
+        first = jnp.log(self.first_deviation * jnp.asarray(network.head.actions.half_range))
+        later = policy.log_std + rows[jnp.clip(num_adapts - 1, 0, len(rows) - 1)]
+        return Normal(policy.mean, jnp.where(num_adapts == 0, first.astype(later.dtype), later))
 
     def judge(self, transitions: Transition) -> Judged:
         """Advantages of one phase; nothing here depends on φ."""

@@ -88,11 +88,15 @@ class LearnedOptimizer(InnerLoop):
             out=Linear(self.optimizer_size, 1, k_out),
             log_scale=jnp.asarray(math.log(FIRST_SCALE), jnp.float32),
         )
-        network = ActorCritic(env, self.hidden_sizes, self.activation, k_network, critic=self.has_critic)
+        network = self.network(env, trial, k_network)
         return LearnedOptimizerParams(network, optimizer)
 
+    def meta_network(self, meta_params: LearnedOptimizerParams) -> ActorCritic:
+        return meta_params.start
+
     def start(self, meta_params: LearnedOptimizerParams) -> Optimised:
-        network = meta_params.start if self.learn_start else jax.lax.stop_gradient(meta_params.start)
+        network = meta_params.start.without_ratios()
+        network = network if self.learn_start else jax.lax.stop_gradient(network)
         num_weights = sum(x.size for x in jax.tree.leaves(network))
         state = meta_params.optimizer.core.init_state()
         return Optimised(network, jnp.zeros((num_weights, state.size), state.dtype))

@@ -102,7 +102,7 @@ class LEO(InnerLoop):
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> LEOParams:
         k_network, k_relation, k_decoder = jax.random.split(key, 3)
-        network = ActorCritic(env, self.hidden_sizes, self.activation, k_network, critic=self.has_critic)
+        network = self.network(env, trial, k_network)
         actions = Encoder(env.action_space)
         # What is told of a step: o_t, a_t, r_t and its advantage.
         in_size = network.encoder.size + actions.size + 2
@@ -121,6 +121,9 @@ class LEO(InnerLoop):
             head_rate=jnp.asarray(self.inner_rate, jnp.float32),
         )
 
+    def meta_network(self, meta_params: LEOParams) -> ActorCritic:
+        return meta_params.network
+
     def start(self, meta_params: LEOParams) -> Adapted:
         return Adapted(meta_params.code, jnp.zeros_like(meta_params.decoder[0]))
 
@@ -132,14 +135,13 @@ class LEO(InnerLoop):
     def adapt(
         self, meta_params: LEOParams, task_params: TaskParams, transitions: Transition, key: Key
     ) -> TaskParams:
-        judged, first = self.judge(transitions), task_params.num_adapts == 0
-        share = self.rate(task_params.num_adapts) / self.inner_rate
+        judged, num_adapts = self.judge(transitions), task_params.num_adapts
 
         def learn(meta_params: LEOParams, adapted: Adapted) -> Adapted:
-            code = jnp.where(first, self._drawn(meta_params, judged, key), adapted.code)
-            return self._stepped(meta_params, adapted._replace(code=code), judged, share)
+            code = jnp.where(num_adapts == 0, self._drawn(meta_params, judged, key), adapted.code)
+            return self._stepped(meta_params, adapted._replace(code=code), judged, num_adapts)
 
-        return TaskParams(self._kept(learn)(meta_params, task_params.adapted), task_params.num_adapts + 1)
+        return TaskParams(self._kept(learn)(meta_params, task_params.adapted), num_adapts + 1)
 
     def _drawn(self, meta_params: LEOParams, judged: Judged, key: Key) -> Array:
         """The first code, of what the first phase was like."""
@@ -150,17 +152,19 @@ class LEO(InnerLoop):
         noise = jax.random.normal(key, mean.shape, jnp.float32)
         return meta_params.code + mean + FIRST_DEVIATION * jnp.exp(log_ratio) * noise
 
-    def _stepped(self, meta_params: LEOParams, adapted: Adapted, judged: Judged, share: Array) -> Adapted:
+    def _stepped(self, meta_params: LEOParams, adapted: Adapted, judged: Judged, num_adapts: Array) -> Adapted:
         """All gradient steps of one adaptation."""
         phase, network = judged.phase, meta_params.network
         # Neither code nor head changes the layers below: they are asked once for all steps.
         features = jax.vmap(jax.vmap(lambda o: network.actor(network.encoder(o))))(phase.timestep.observation)
 
         def loss(code: Array, offset: Array) -> Array:
-            log_prob = self._policy(meta_params, Adapted(code, offset), features).log_prob(phase.action)
+            policy = self._policy(meta_params, Adapted(code, offset), features)
+            log_prob = self.as_wide(meta_params, policy, num_adapts).log_prob(phase.action)
             gain = bounded_ratio(log_prob - phase.log_prob) * judged.advantage
             return -(gain * phase.mask).sum() / phase.mask.sum()
 
+        share = self.rate(num_adapts) / self.inner_rate
         rates = share * meta_params.latent_rate, share * meta_params.head_rate
         code = self._descended(
             lambda code: loss(code, adapted.offset), adapted.code, rates[0], self.num_latent_steps

@@ -27,10 +27,10 @@ class MAML(InnerLoop):
     """MAML (Finn et al. 2017): meta-learned weights, all of which a task's gradient steps move."""
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> ActorCritic:
-        return ActorCritic(env, self.hidden_sizes, self.activation, key, critic=self.has_critic)
+        return self.network(env, trial, key)
 
     def start(self, meta_params: ActorCritic) -> ActorCritic:
-        return meta_params
+        return meta_params.without_ratios()
 
     def says(self, meta_params: ActorCritic, adapted: ActorCritic, observation: PyTree) -> tuple[Any, Array]:
         return adapted(observation)

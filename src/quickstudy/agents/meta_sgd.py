@@ -25,7 +25,7 @@ from quickstudy.types import Array, Key, PyTree, TrialShape
 class MetaSGDParams(NamedTuple):
     network: ActorCritic
     rates: PyTree
-    """Of the shape of the network."""
+    """Of the shape of what moves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,15 @@ class MetaSGD(InnerLoop):
         require(self, inner_rate=(self.inner_rate > 0, "above 0"))
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> MetaSGDParams:
-        network = ActorCritic(env, self.hidden_sizes, self.activation, key, critic=self.has_critic)
-        return MetaSGDParams(network, jax.tree.map(lambda x: jnp.full_like(x, self.inner_rate), network))
+        network = self.network(env, trial, key)
+        rates = jax.tree.map(lambda x: jnp.full_like(x, self.inner_rate), network.without_ratios())
+        return MetaSGDParams(network, rates)
+
+    def meta_network(self, meta_params: MetaSGDParams) -> ActorCritic:
+        return meta_params.network
 
     def start(self, meta_params: MetaSGDParams) -> ActorCritic:
-        return meta_params.network
+        return meta_params.network.without_ratios()
 
     def says(self, meta_params: MetaSGDParams, adapted: ActorCritic, observation: PyTree) -> tuple[Any, Array]:
         return adapted(observation)

@@ -61,13 +61,16 @@ class MMAML(InnerLoop):
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> MMAMLParams:
         k_network, k_task, k_film = jax.random.split(key, 3)
-        network = ActorCritic(env, self.hidden_sizes, self.activation, k_network, critic=self.has_critic)
+        network = self.network(env, trial, k_network)
         actions = Encoder(env.action_space)
         task = RecurrentEncoder(network.encoder.size + actions.size + 1, self.task_size, k_task)
         return MMAMLParams(network, actions, task, FiLM(self.task_size, network.actor, k_film))
 
+    def meta_network(self, meta_params: MMAMLParams) -> ActorCritic:
+        return meta_params.network
+
     def start(self, meta_params: MMAMLParams) -> Modulated:
-        return Modulated(meta_params.network, unmodulated(meta_params.network.actor))
+        return Modulated(meta_params.network.without_ratios(), unmodulated(meta_params.network.actor))
 
     def says(self, meta_params: MMAMLParams, adapted: Modulated, observation: PyTree) -> tuple[Any, Array]:
         network = adapted.network

@@ -44,13 +44,14 @@ class Reptile(InnerLoop):
         super().__post_init__()
         require(
             self,
+            first_deviation=(self.first_deviation is None, "None: weights go where a task's have gone"),
             estimator=(self.estimator == "lvc", "lvc, whose ratio goes on where others end"),
             num_inner_steps=(1 <= self.num_inner_steps <= 10_000, "between 1 and 10,000"),
             clip=(self.clip > 0, "above 0"),
         )
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> ActorCritic:
-        return ActorCritic(env, self.hidden_sizes, self.activation, key, critic=self.has_critic)
+        return self.network(env, trial, key)
 
     def start(self, meta_params: ActorCritic) -> ActorCritic:
         return meta_params
@@ -61,14 +62,15 @@ class Reptile(InnerLoop):
     def adapt(
         self, meta_params: ActorCritic, task_params: TaskParams, transitions: Transition, key: Key
     ) -> TaskParams:
-        judged, rate = self.judge(transitions), self.rate(task_params.num_adapts)
+        judged, num_adapts = self.judge(transitions), task_params.num_adapts
+        rate = self.rate(num_adapts)
 
         def learn(adapted: ActorCritic, _: None) -> tuple[ActorCritic, None]:
-            gradient = self.gradient(meta_params, adapted, judged)
+            gradient = self.gradient(meta_params, adapted, judged, num_adapts)
             return self.move(meta_params, adapted, gradient, rate), None
 
         adapted, _ = jax.lax.scan(self._kept(learn), task_params.adapted, length=self.num_inner_steps)
-        return TaskParams(adapted, task_params.num_adapts + 1)
+        return TaskParams(adapted, num_adapts + 1)
 
     def _surrogate(self, log_prob: Array, judged: Judged) -> Array:
         return clipped_ratio(log_prob, judged.phase.log_prob, judged.advantage, self.clip)

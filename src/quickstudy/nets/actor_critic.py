@@ -67,12 +67,17 @@ class ActorCritic(eqx.Module):
     """An observation, of one step -> (policy, value); the value is 0 without a critic.
 
     `num_contexts` numbers beside the observation may tell the policy, and the critic, of the task.
+
+    `log_ratios` are not asked for here: an agent that learns within its task knows how often it has.
     """
 
     encoder: Encoder | ImageEncoder
     actor: MLP
     head: PolicyHead
     critic: Critic | None
+    log_ratios: Array | None
+    """Of the deviation of continuous actions to the head's, after 1, 2, … adaptations, one after
+    the other, [number, A]; None: it stays the head's."""
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class ActorCritic(eqx.Module):
         *,
         critic: bool,
         num_contexts: int = 0,
+        deviations: tuple[float, ...] = (),
     ):
         k_image, k_actor, k_head, k_critic = jax.random.split(key, 4)
         space = env.observation_space
@@ -91,11 +97,16 @@ class ActorCritic(eqx.Module):
         self.actor = MLP(size, sizes, activation, k_actor)
         self.head = PolicyHead((size, *sizes)[-1], env.action_space, k_head)
         self.critic = Critic(size, sizes, activation, k_critic) if critic else None
+        first = jnp.log(jnp.asarray(deviations))[:, None]
+        self.log_ratios = jnp.repeat(first, self.head.actions.size, axis=1) if deviations else None
 
     def __call__(self, observation: Any, context: Array | None = None) -> tuple[Any, Array]:
         x = self.encoder(observation)
         x = x if context is None else jnp.concatenate([x, context])
         return self.head(self.actor(x)), self.value(x)
+
+    def without_ratios(self) -> ActorCritic:
+        return eqx.tree_at(lambda n: n.log_ratios, self, None, is_leaf=lambda x: x is None)
 
     def value(self, x: Array) -> Array:
         """Of an encoded observation."""

@@ -2,7 +2,8 @@
 
     A_t = Σ_l (γλ)^l δ_{t+l},   δ_t = r_t + γ v_{t+1} - v_t,   target_t = A_t + v_t     by `maths.credit`
 
-`phases` says whose rewards count, those of the last phase or of all, and `credit` how far an action is
+`phases` says whose rewards count, those of the last phase, of all but the first (what is earned after an
+adaptation), or of all, and `credit` how far an action is
 credited: to the end of its episode, or of the trial. Where a trial has adaptations, an action of an early phase
 changes what is learned from it, and so all that is earned behind. With credit over the trial it is paid for
 that, too:
@@ -34,7 +35,7 @@ from quickstudy.errors import wrong
 from quickstudy.maths.credit import Baseline, Credit, advantages, with_values_of
 from quickstudy.types import Array, PyTree, Transition, Trials
 
-Phases = Literal["all", "last"]
+Phases = Literal["all", "adapted", "last"]
 Contributor = Callable[[Array], Array]
 """The steps whose rewards count, 1 or 0 [N, K+1, S, T] -> what each stream contributed [N, K+1, S]."""
 
@@ -122,9 +123,14 @@ def judge(
 
 
 def _of_what_counts(batch: Batch, phases: Phases) -> Batch:
-    if phases == "all":
-        return batch
-    return Batch(batch.trials, *(x[:, -1:] for x in batch[1:]))
+    first = first_that_counts(phases, batch.weight.shape[1])
+    return Batch(batch.trials, *(x[:, first:] for x in batch[1:]))
+
+
+def first_that_counts(phases: Phases, num_phases: int) -> int:
+    """Index of the first phase whose rewards count."""
+    last = num_phases - 1
+    return {"all": 0, "adapted": min(1, last), "last": last}[phases]
 
 
 def needs_critic(agent: Any, baseline: Baseline) -> None:
@@ -138,10 +144,9 @@ def needs_critic(agent: Any, baseline: Baseline) -> None:
 
 def _counts(recorded: Transition, phases: Phases) -> Array:
     """1 for each step whose reward counts, else 0."""
-    if phases == "all":
-        return recorded.mask.astype(jnp.float32)
-    last = jnp.arange(recorded.mask.shape[1]) == recorded.mask.shape[1] - 1
-    return (recorded.mask & last[None, :, None, None]).astype(jnp.float32)
+    num_phases = recorded.mask.shape[1]
+    counts = jnp.arange(num_phases) >= first_that_counts(phases, num_phases)
+    return (recorded.mask & counts[:, None, None]).astype(jnp.float32)
 
 
 def _normalised(x: Array, counts: Array) -> Array:

@@ -15,7 +15,7 @@ whole numbers; σ and the learning rate may fall over the training; no batch nor
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ import optax
 
 from quickstudy.errors import require, wrong
 from quickstudy.outer.adam import descend
+from quickstudy.outer.advantages import Phases, first_that_counts
 from quickstudy.outer.schedules import Schedule, decayed
 from quickstudy.types import Array, Key, PyTree, Trials
 
@@ -52,8 +53,8 @@ class Evolution:
     final_learning_rate: float = 0.0
     weight_decay: float = 0.0
     """This many times the meta-parameters are added to the gradient that Adam descends."""
-    phases: Literal["all", "last"] = "all"
-    """Whose return a member is judged by."""
+    phases: Phases = "all"
+    """Whose return a member is judged by: of all phases, of those after an adaptation, of the last."""
 
     def __post_init__(self) -> None:
         require(
@@ -104,7 +105,8 @@ class Evolution:
         num_tasks = len(reward)
         if num_tasks % self.population_size:
             raise wrong("num_tasks", num_tasks, f"a multiple of outer.population_size, {self.population_size}")
-        returns = (reward if self.phases == "all" else reward[:, -1:]).sum(axis=(1, 3)).mean(axis=1)
+        first = first_that_counts(self.phases, reward.shape[1])
+        returns = reward[:, first:].sum(axis=(1, 3)).mean(axis=1)
         return returns.reshape(self.population_size, -1).mean(axis=1)
 
     def _gradient(self, state: EvolutionState, utility: Array) -> PyTree:

@@ -26,7 +26,7 @@ from quickstudy.reproduction.curve_rows import (
 from quickstudy.reproduction.protocol import how_to_repeat
 from quickstudy.reproduction.rows import too_narrow
 
-SHORT = {"pretrained": "pre.", "goal-known": "known"}
+SHORT = {"pretrained": "pre.", "goal-known": "known", "every-step": "every"}
 """Names that leave room in a label beside a line."""
 
 

@@ -1,6 +1,7 @@
 """Published adaptation curves as data: what each method earns after 0, 1, 2 and 3 gradient steps in a new task.
 
-The cells of such a study are methods. `maml` is trained for what it earns after one step; `pretrained` is one
+The cells of such a study are methods. `maml` is trained for what it earns after one step, `every-step` is the
+same agent, where somebody tried, trained for what it earns after each; `pretrained` is one
 policy for all tasks, trained without any; `scratch` is a network that nothing trained; `goal-known` is told the
 task, and takes no step. The first three take the same steps when they are measured.
 
@@ -102,6 +103,7 @@ def _of_a_body(name: str, num_episodes: int = 20) -> str:
 
 
 SOURCE = "Finn et al. 2017 (arXiv 1703.03400), the authors' result files"
+NAVIGATED = (-40.4, -11.7, -3.33, -3.23)
 # Of the walk straight at the goal; see `envs.point_navigation`.
 NAVIGATION = -0.2 - 0.4 * (math.sqrt(2) + math.asinh(1)) / 3
 
@@ -113,15 +115,25 @@ CURVE_STUDIES: tuple[CurveStudy, ...] = (
         setting="100 steps an episode, 20 episodes before each gradient step, step sizes 0.5, then 0.25. MAML "
         "by TRPO in 20 tasks an update, up to 500 updates; means over 40 test tasks, of the best checkpoint",
         env="point-navigation",
-        cells=curve_cells(
-            PointNavigation(),
-            PointNavigation(),
-            num_streams=20,
-            maml=(-40.4, -11.7, -3.33, -3.23),
-            margin=0.29,
-            pretrained=-8.5,
-            known=-2.29,
-            exact=NAVIGATION,
+        cells=(
+            *curve_cells(
+                PointNavigation(),
+                PointNavigation(),
+                num_streams=20,
+                maml=NAVIGATED,
+                margin=0.29,
+                pretrained=-8.5,
+                known=-2.29,
+                exact=NAVIGATION,
+            ),
+            CurveCell(
+                "every-step",
+                "MAML trained for what it earns after each of three steps; its first phase looks around",
+                PointNavigation(),
+                TrialShape(NUM_STEPS, num_streams=20, num_episodes=1),
+                TrialShape(NUM_STEPS, num_streams=20, num_episodes=1),
+                NAVIGATED,
+            ),
         ),
         num_test_tasks=1000,
         num_seeds=5,
