@@ -28,7 +28,7 @@ import dataclasses
 import json
 import os
 import time
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 from machine import RESULTS, save
@@ -49,19 +49,28 @@ from quickstudy.updates import init_state, run_updates
 
 NUM_TASKS = 20_000
 BANDIT_BAR, MAZE_BAR = 6.55, 0.95
-# About as many steps in every update.
-LONGER = ((100, 256), (200, 128), (500, 64))
+LAST_ENTROPY_COEFFICIENT = 0.005
+
+
+class Maze(NamedTuple):
+    """A corridor that is learned."""
+
+    length: int
+    num_tasks: int
+    """In an update."""
+    num_updates: int = 300
+    entropy_coefficient: float = 0.1
+    """At first; at last it is `LAST_ENTROPY_COEFFICIENT`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Of one core; the rest is the same for all."""
 
-    mazes: tuple[tuple[int, int], ...] = ((100, 256),)
-    """Corridors that are learned one after the other, each with its tasks an update; the last is measured."""
-    maze_updates: int = 300
-    """In each."""
+    mazes: tuple[Maze, ...] = (Maze(100, 256, entropy_coefficient=0.5),)
+    """Learned one after the other; the last is measured."""
     maze_rate: float = 3e-3
+    maze_test_tasks: int = NUM_TASKS
     bandit_updates: int = 1000
     bandit_rate: float = 3e-3
     bandit_tasks: int = 1024
@@ -72,31 +81,45 @@ class Settings:
 SETTINGS: dict[CoreName, Settings] = {
     "gru": Settings(bandit_rate=6e-3),
     "lstm": Settings(),
-    "state-space": Settings(mazes=LONGER, maze_rate=2e-3),
-    "transformer": Settings(mazes=LONGER, agent={"context": 501}),
+    "state-space": Settings(
+        # About as many steps in every update.
+        mazes=(Maze(100, 256, entropy_coefficient=0.5), Maze(200, 128), Maze(500, 64)),
+        maze_rate=2e-3,
+    ),
+    "transformer": Settings(
+        # It finds the cue at five times the distance with no training there: what is left to learn is to walk.
+        mazes=(
+            Maze(20, 256, 150, entropy_coefficient=0.5),
+            Maze(100, 64, 30, LAST_ENTROPY_COEFFICIENT),
+            Maze(500, 32, 30, LAST_ENTROPY_COEFFICIENT),
+        ),
+        # A step looks at up to 500 others: 20,000 tasks would take longer than the training.
+        maze_test_tasks=2000,
+        agent={"context": 501},
+    ),
     "snail": Settings(),
     "fast-weights": Settings(),
     "memory": Settings(),
 }
 
 
-def t_maze(core: CoreName, seed: int, length: int, num_tasks: int) -> Experiment:
+def t_maze(core: CoreName, seed: int, maze: Maze) -> Experiment:
     settings = SETTINGS[core]
     outer = PPO(
         learning_rate=settings.maze_rate,
         discount=1.0,
         gae_lambda=0.95,
-        entropy_coefficient=0.5 if (length, num_tasks) == settings.mazes[0] else 0.1,
-        final_entropy_coefficient=0.005,
+        entropy_coefficient=maze.entropy_coefficient,
+        final_entropy_coefficient=LAST_ENTROPY_COEFFICIENT,
         normalise_values=True,
     )
     return Experiment(
         agent=RL2(core=core, **settings.agent),
-        env=TMaze(memory_length=length),
+        env=TMaze(memory_length=maze.length),
         outer=outer,
         trial=TrialShape(num_episodes=1),
-        num_tasks=num_tasks,
-        num_updates=settings.maze_updates,
+        num_tasks=maze.num_tasks,
+        num_updates=maze.num_updates,
         seed=seed,
     )
 
@@ -127,7 +150,7 @@ def trained(experiment: Experiment, before: Any = None) -> Any:
     return jax.block_until_ready(state.outer.meta_params)
 
 
-def learned(experiments: list[Experiment]) -> dict[str, Any]:
+def learned(experiments: list[Experiment], num_test_tasks: int = NUM_TASKS) -> dict[str, Any]:
     """Train, then measure in the family of the last experiment."""
     load, began = os.getloadavg()[0], time.perf_counter()
     meta_params = None
@@ -135,7 +158,7 @@ def learned(experiments: list[Experiment]) -> dict[str, Any]:
         meta_params = trained(experiment, meta_params)
     seconds, experiment = time.perf_counter() - began, experiments[-1]
     key = keys.branch(experiment.seed, keys.TEST)
-    returns = measure(experiment.agent, experiment.env, experiment.trial, meta_params, NUM_TASKS, key)
+    returns = measure(experiment.agent, experiment.env, experiment.trial, meta_params, num_test_tasks, key)
     interval = mean_interval(returns.total)
     steps = sum(e.num_updates * e.num_tasks * e.trial.steps_per_task(e.env) for e in experiments)
     result: dict[str, Any] = {
@@ -146,6 +169,7 @@ def learned(experiments: list[Experiment]) -> dict[str, Any]:
         "environment_steps": steps,
         "num_parameters": sum(x.size for x in jax.tree.leaves(meta_params)),
         "seed": experiment.seed,
+        "num_test_tasks": num_test_tasks,
     }
     if returns.success is not None:
         result["success"] = round(float(returns.success.mean()), 4)
@@ -160,9 +184,9 @@ def measured(part: str, core: CoreName, seed: int) -> dict[str, Any]:
         reached = result["return"] >= BANDIT_BAR
     else:
         *before, last = SETTINGS[core].mazes
-        experiments = [t_maze(core, seed, *maze) for maze in (*before, last)]
-        result, experiment = learned(experiments), experiments[-1]
-        settings |= {"memory_length": last[0], "learned_before": [length for length, _ in before]}
+        experiments = [t_maze(core, seed, maze) for maze in (*before, last)]
+        result, experiment = learned(experiments, SETTINGS[core].maze_test_tasks), experiments[-1]
+        settings |= {"memory_length": last.length, "learned_before": [maze._asdict() for maze in before]}
         reached = result["return"] >= MAZE_BAR
     settings |= {"learning_rate": experiment.outer.learning_rate}
     settings |= {"num_tasks": experiment.num_tasks, "num_updates": experiment.num_updates}

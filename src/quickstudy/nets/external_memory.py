@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from quickstudy.nets import resets as resetting
-from quickstudy.nets.layers import LayerNorm, Linear
+from quickstudy.nets.layers import Linear
 from quickstudy.nets.lstm import LSTM, LSTMState
 from quickstudy.types import Array, Key
 
@@ -51,7 +51,6 @@ class ExternalMemory(eqx.Module):
 
     controller: LSTM
     interface: Linear
-    norm: LayerNorm
     num_heads: int = eqx.field(static=True)
     num_slots: int = eqx.field(static=True)
     width: int = eqx.field(static=True)
@@ -59,12 +58,10 @@ class ExternalMemory(eqx.Module):
     def __init__(self, in_size: int, hidden_size: int, num_heads: int, num_slots: int, key: Key):
         k_controller, k_interface = jax.random.split(key)
         self.num_heads, self.num_slots, self.width = num_heads, num_slots, max(1, hidden_size // 2)
-        self.controller = LSTM(in_size + num_heads * self.width, hidden_size, k_controller)
+        self.controller = _controller(in_size, num_heads * self.width, hidden_size, k_controller)
         linear = Linear(hidden_size, num_heads * (self.width + 2), k_interface)
         bias = linear.bias.reshape(num_heads, -1).at[:, self.width].set(FIRST_STRENGTH).ravel()
         self.interface = eqx.tree_at(lambda x: x.bias, linear, bias)
-        # Longer features make a loud first critic, and a policy that is sure before it has learned.
-        self.norm = LayerNorm(self.feature_size, self.feature_size**-0.5)
 
     @property
     def feature_size(self) -> int:
@@ -89,13 +86,13 @@ class ExternalMemory(eqx.Module):
         free = self._least_used(state.usage)
         gate = jax.nn.sigmoid(gate)[:, None]
         write_weights = gate * state.read_weights + (1 - gate) * free
-        memory = state.memory * (1 - free.sum(0))[:, None] + write_weights.T @ key
+        kept = jnp.prod(1 - write_weights, axis=0)
+        memory = kept[:, None] * state.memory + write_weights.T @ key
 
         read_weights = jax.nn.softmax(jax.nn.softplus(strength)[:, None] * _cosines(key, memory))
         read = (read_weights @ memory).ravel()
         usage = USAGE_DECAY * state.usage + (read_weights + write_weights).sum(0)
-        features = self.norm(jnp.concatenate([hidden, read]))
-        return features, Slots(controller, memory, usage, read_weights, read)
+        return jnp.concatenate([hidden, read]), Slots(controller, memory, usage, read_weights, read)
 
     def unroll(self, xs: Array, state: Slots, resets: Array | None = None) -> Array:
         """xs [T, in] -> features [T, F]: a scan, for what is written depends on what was read."""
@@ -105,6 +102,14 @@ class ExternalMemory(eqx.Module):
         """A slot for each head, one-hot [heads, slots]."""
         chosen = jax.lax.top_k(-usage, self.num_heads)[1]
         return jax.nn.one_hot(chosen, self.num_slots, dtype=usage.dtype)
+
+
+def _controller(in_size: int, read_size: int, hidden_size: int, key: Key) -> LSTM:
+    """Of [x, r]; the weights of x are as large as without the many entries of r, which are small at first."""
+    k_controller, k_read = jax.random.split(key)
+    controller = LSTM(in_size, hidden_size, k_controller)
+    from_read = jax.nn.initializers.lecun_normal()(k_read, (read_size, 4 * hidden_size))
+    return eqx.tree_at(lambda x: x.w_input, controller, jnp.concatenate([controller.w_input, from_read]))
 
 
 def _cosines(keys: Array, memory: Array) -> Array:
