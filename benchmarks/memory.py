@@ -61,6 +61,7 @@ class Maze(NamedTuple):
     num_updates: int = 300
     entropy_coefficient: float = 0.1
     """At first; at last it is `LAST_ENTROPY_COEFFICIENT`."""
+    learning_rate: float = 3e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,6 @@ class Settings:
 
     mazes: tuple[Maze, ...] = (Maze(100, 256, entropy_coefficient=0.5),)
     """Learned one after the other; the last is measured."""
-    maze_rate: float = 3e-3
     maze_test_tasks: int = NUM_TASKS
     bandit_updates: int = 1000
     bandit_rate: float = 3e-3
@@ -82,16 +82,19 @@ SETTINGS: dict[CoreName, Settings] = {
     "gru": Settings(bandit_rate=6e-3),
     "lstm": Settings(),
     "state-space": Settings(
-        # About as many steps in every update.
-        mazes=(Maze(100, 256, entropy_coefficient=0.5), Maze(200, 128), Maze(500, 64)),
-        maze_rate=2e-3,
+        mazes=(
+            Maze(20, 256, 150, 0.5, 2e-3),
+            Maze(100, 128, 100, 0.05, 2e-3),
+            Maze(200, 64, 100, 0.05, 2e-3),
+            Maze(500, 64, 150, 0.05, 2e-3),
+        )
     ),
     "transformer": Settings(
-        # It finds the cue at five times the distance with no training there: what is left to learn is to walk.
         mazes=(
-            Maze(20, 256, 150, entropy_coefficient=0.5),
-            Maze(100, 64, 30, LAST_ENTROPY_COEFFICIENT),
-            Maze(500, 32, 30, LAST_ENTROPY_COEFFICIENT),
+            Maze(20, 256, 150, 0.5),
+            Maze(60, 128, 50, 0.05, 1e-3),
+            Maze(200, 64, 60, 0.05, 1e-3),
+            Maze(500, 32, 60, 0.05, 1e-3),
         ),
         # A step looks at up to 500 others: 20,000 tasks would take longer than the training.
         maze_test_tasks=2000,
@@ -99,14 +102,14 @@ SETTINGS: dict[CoreName, Settings] = {
     ),
     "snail": Settings(),
     "fast-weights": Settings(),
-    "memory": Settings(),
+    "memory": Settings(mazes=(Maze(20, 256, 200, 0.5, 1e-3), Maze(100, 128, 150, 0.05, 1e-3))),
 }
 
 
 def t_maze(core: CoreName, seed: int, maze: Maze) -> Experiment:
     settings = SETTINGS[core]
     outer = PPO(
-        learning_rate=settings.maze_rate,
+        learning_rate=maze.learning_rate,
         discount=1.0,
         gae_lambda=0.95,
         entropy_coefficient=maze.entropy_coefficient,
