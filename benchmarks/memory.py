@@ -84,12 +84,10 @@ SETTINGS: dict[CoreName, Settings] = {
     "lstm": Settings(),
     "state-space": Settings(
         mazes=(
-            Maze(20, 256, 150, 0.5, 2e-3),
-            Maze(40, 256, 60, 0.1, 5e-4),
-            Maze(80, 128, 100, 0.1, 5e-4),
-            Maze(160, 64, 100, 0.1, 5e-4),
-            Maze(320, 64, 100, 0.1, 5e-4),
-            Maze(500, 64, 250, 0.1, 5e-4),
+            Maze(100, 256, 300, 0.5, 2e-3),
+            Maze(200, 128, 150, 0.1, 5e-4),
+            Maze(350, 64, 100, 0.1, 5e-4),
+            Maze(500, 64, 200, 0.1, 5e-4),
         )
     ),
     "transformer": Settings(
@@ -108,7 +106,7 @@ SETTINGS: dict[CoreName, Settings] = {
     "fast-weights": Settings(),
     "memory": Settings(
         mazes=(
-            Maze(20, 256, 150, 0.5),
+            Maze(20, 256, 200, 0.5, 1e-3),
             Maze(40, 128, 60, 0.1, 5e-4),
             Maze(80, 128, 60, 0.1, 5e-4),
             Maze(100, 128, 100, 0.1, 5e-4),
@@ -218,10 +216,11 @@ def main() -> None:
     options = parser.parse_args()
     use_compilation_cache()
     path = RESULTS / "memory.json"
-    kept = json.loads(path.read_text())["results"] if path.exists() else {}
     for core in options.cores:
         for part in options.parts:
             result = measured(part, core, options.seed)
+            # Another call may have written since.
+            kept = json.loads(path.read_text())["results"] if path.exists() else {}
             kept[part] = dict(sorted({**kept.get(part, {}), core: result}.items()))
             print(part, core, result, flush=True)
             save("memory", {"num_test_tasks": NUM_TASKS, "bandit_bar": BANDIT_BAR, "results": kept})

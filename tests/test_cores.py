@@ -12,7 +12,6 @@ from quickstudy.errors import InputError
 from quickstudy.nets import cores, resets
 from quickstudy.nets.attention import attend, rotated
 from quickstudy.nets.external_memory import ExternalMemory
-from quickstudy.nets.lstm import LSTM
 from quickstudy.nets.snail import SNAIL
 from quickstudy.nets.state_space import StateSpace, StateSpaceBlock, in_parallel, linear_recurrence, one_by_one
 from quickstudy.nets.transformer import Gate, Transformer
@@ -252,31 +251,6 @@ def test_a_slot_is_written_and_found_by_content():
     key = state.memory[slots[0]]
     weights = jax.nn.softmax(20 * (state.memory @ key) / jnp.linalg.norm(state.memory, axis=-1).clip(1e-3))
     assert int(weights.argmax()) == slots[0]
-
-
-def test_a_memory_of_slots_feels_what_it_sees_as_an_lstm_does():
-    """Beside the many entries of what was read the observation is not drowned."""
-    xs = inputs(num_steps=15)
-
-    def felt(core):
-        features = jax.jit(lambda x: core.unroll(xs.at[-1].set(x), core.init_state())[-1])
-        return jnp.linalg.norm(jax.jacobian(features)(xs[-1]))
-
-    k_lstm, k_memory = jax.random.split(jax.random.key(14))
-    lstm, memory = LSTM(IN, 64, k_lstm), ExternalMemory(IN, 64, 4, 32, k_memory)
-    assert felt(memory) > 0.7 * felt(lstm)
-
-
-def test_what_slots_hold_has_a_bound():
-    """A key has entries up to 1; of n heads that all write with weight 1 a slot would hold n."""
-    core = ExternalMemory(IN, HIDDEN, 2, 5, jax.random.key(15))
-
-    def body(state, x):
-        state = core.step(x, state)[1]
-        return state, jnp.abs(state.memory).max()
-
-    most = jax.jit(lambda x: jax.lax.scan(body, core.init_state(), jnp.broadcast_to(x, (500, IN)))[1])
-    assert most(jnp.array([3.0, -2.0, 1.0])).max() <= 2
 
 
 def test_an_unknown_core_is_told():

@@ -2,9 +2,9 @@
 
     h = LSTM([x, r_{t-1}]);   k, β, α linear in h, of each head; k through tanh
     w^w = σ(α) w^r_{t-1} + (1 - σ(α)) [the head's least used slot]
-    M   = Π_heads (1 - w^w) ∘ M_{t-1} + Σ_heads w^w kᵀ
+    M   = (M_{t-1}, that slot emptied) + Σ_heads w^w kᵀ
     w^r = softmax_i(softplus(β) cos(k, M_i));   r = w^r M
-    w^u = 0.95 w^u_{t-1} + w^r + w^w, summed over heads;   features [h, r]
+    w^u = 0.95 w^u_{t-1} + w^r + w^w, summed over heads;   features LayerNorm([h, r])
 
 Source: Santoro et al. 2016 (arXiv 1605.06065), section 3; after the neural Turing machine of Graves et al.
 2014 (arXiv 1410.5401), whose key strength β it takes.
@@ -12,12 +12,7 @@ Differs from the paper:
 - The strength β; without it a softmax of cosines is nearly even over many slots.
 - Of n heads, head i writes to the i-th least used slot, where the paper lets each write to all n.
 - α is linear in h.
-- A write takes out as much of a slot as it puts in, as the erase vector of Graves et al. does when it is 1; the
-  paper empties the least used slot, however little is written there, and adds to a slot that was read, which
-  grows without end.
-- The LSTM's weights of x begin as large as those of an LSTM without a memory. r has many more entries than x
-  and is small at first: with one scale for both, by the count of all, the features felt x twenty times less
-  than an LSTM's do, and no agent turned at the end of a corridor of 15 steps.
+- The features are normalised: what a slot holds, and so what is read, grows with each write to it.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from quickstudy.nets import resets as resetting
-from quickstudy.nets.layers import Linear
+from quickstudy.nets.layers import LayerNorm, Linear
 from quickstudy.nets.lstm import LSTM, LSTMState
 from quickstudy.types import Array, Key
 
@@ -56,6 +51,7 @@ class ExternalMemory(eqx.Module):
 
     controller: LSTM
     interface: Linear
+    norm: LayerNorm
     num_heads: int = eqx.field(static=True)
     num_slots: int = eqx.field(static=True)
     width: int = eqx.field(static=True)
@@ -63,10 +59,12 @@ class ExternalMemory(eqx.Module):
     def __init__(self, in_size: int, hidden_size: int, num_heads: int, num_slots: int, key: Key):
         k_controller, k_interface = jax.random.split(key)
         self.num_heads, self.num_slots, self.width = num_heads, num_slots, max(1, hidden_size // 2)
-        self.controller = _controller(in_size, num_heads * self.width, hidden_size, k_controller)
+        self.controller = LSTM(in_size + num_heads * self.width, hidden_size, k_controller)
         linear = Linear(hidden_size, num_heads * (self.width + 2), k_interface)
         bias = linear.bias.reshape(num_heads, -1).at[:, self.width].set(FIRST_STRENGTH).ravel()
         self.interface = eqx.tree_at(lambda x: x.bias, linear, bias)
+        # Longer features make a loud first critic, and a policy that is sure before it has learned.
+        self.norm = LayerNorm(self.feature_size, self.feature_size**-0.5)
 
     @property
     def feature_size(self) -> int:
@@ -91,13 +89,13 @@ class ExternalMemory(eqx.Module):
         free = self._least_used(state.usage)
         gate = jax.nn.sigmoid(gate)[:, None]
         write_weights = gate * state.read_weights + (1 - gate) * free
-        kept = jnp.prod(1 - write_weights, axis=0)
-        memory = kept[:, None] * state.memory + write_weights.T @ key
+        memory = state.memory * (1 - free.sum(0))[:, None] + write_weights.T @ key
 
         read_weights = jax.nn.softmax(jax.nn.softplus(strength)[:, None] * _cosines(key, memory))
         read = (read_weights @ memory).ravel()
         usage = USAGE_DECAY * state.usage + (read_weights + write_weights).sum(0)
-        return jnp.concatenate([hidden, read]), Slots(controller, memory, usage, read_weights, read)
+        features = self.norm(jnp.concatenate([hidden, read]))
+        return features, Slots(controller, memory, usage, read_weights, read)
 
     def unroll(self, xs: Array, state: Slots, resets: Array | None = None) -> Array:
         """xs [T, in] -> features [T, F]: a scan, for what is written depends on what was read."""
@@ -107,14 +105,6 @@ class ExternalMemory(eqx.Module):
         """A slot for each head, one-hot [heads, slots]."""
         chosen = jax.lax.top_k(-usage, self.num_heads)[1]
         return jax.nn.one_hot(chosen, self.num_slots, dtype=usage.dtype)
-
-
-def _controller(in_size: int, read_size: int, hidden_size: int, key: Key) -> LSTM:
-    """Of [x, r]; the weights of x are as large as without the many entries of r, which are small at first."""
-    k_controller, k_read = jax.random.split(key)
-    controller = LSTM(in_size, hidden_size, k_controller)
-    from_read = jax.nn.initializers.lecun_normal()(k_read, (read_size, 4 * hidden_size))
-    return eqx.tree_at(lambda x: x.w_input, controller, jnp.concatenate([controller.w_input, from_read]))
 
 
 def _cosines(keys: Array, memory: Array) -> Array:
