@@ -16,10 +16,14 @@ walked and never turned.
 
 Over 500 steps that is not enough: who takes one wrong step in 500 seldom arrives, and turns as seldom. With
 0.5, with 2, and with four times the tasks, a policy that arrived was soon sure of walking. So a long corridor
-is entered by an agent that has learned to walk and to turn in one of 20, where both take seconds, and which
-has only to remember for longer. What it meets in a corridor five times as long is too new to it: at the first
-steps of Adam a policy that turned half of the time walks on, and never turns again. Twice as long, and at a
-smaller rate, it keeps turning and finds the cue again.
+is entered by an agent that has learned to walk and to turn in a shorter one and has only to remember for
+longer. What it meets in a corridor five times as long is too new to a recurrent memory: at the first steps of
+Adam a policy that turned half of the time walks on, and never turns again (seen in state space and memory,
+from 20 to 100). Twice as long, and at a smaller rate, it keeps turning. A transformer that was trained at 60
+finds the cue at 200 at once.
+
+The state space learned 500 by seeds 10 and 0 (0.999 and 0.944 at the end of the training, by other stages than
+these), and by seed 2 by none of three ways tried: it walked on, or turned no better than by chance.
 """
 
 from __future__ import annotations

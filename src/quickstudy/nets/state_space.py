@@ -16,8 +16,7 @@ Differs from the papers:
 - Lu et al. carry a flag of the reset through the operator; a λ of 0 does the same in the plain one.
 - Orvieto et al. draw λ evenly from a ring |λ| > r_min, of small arg λ for long memories. Here the steps that an
   entry of z lasts for, 1 / exp(ν), begin evenly in their logarithm, and so does the angle exp(θ): the task may
-  be of ten steps or of a thousand. In a ring from 0.5 to 0.999 one or two of 64 lasted for more than 100 steps,
-  and no agent learned to remember for 500.
+  be of ten steps or of a thousand. In a ring from 0.5 to 0.999 one or two of 64 lasted for more than 100 steps.
 """
 
 from __future__ import annotations
