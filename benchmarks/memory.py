@@ -22,8 +22,9 @@ Adam a policy that turned half of the time walks on, and never turns again (seen
 from 20 to 100). Twice as long, and at a smaller rate, it keeps turning. A transformer that was trained at 60
 finds the cue at 200 at once.
 
-The state space learned 500 by seeds 10 and 0 (0.999 and 0.944 at the end of the training, by other stages than
-these), and by seed 2 by none of three ways tried: it walked on, or turned no better than by chance.
+With seed 10 both then reached 500 (state space 0.999, transformer 0.997, at the end of a training), the state
+space with seed 0 too (0.944), by other stages than these. With seed 2 neither did: the state space walked on, or
+turned no better than by chance, in three ways tried, the transformer turned so in one.
 """
 
 from __future__ import annotations
