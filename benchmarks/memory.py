@@ -23,8 +23,8 @@ from 20 to 100). Twice as long, and at a smaller rate, it keeps turning. A trans
 finds the cue at 200 at once.
 
 With seed 10 both then reached 500 (state space 0.999, transformer 0.997, at the end of a training), the state
-space with seed 0 too (0.944), by other stages than these. With seed 2 neither did: the state space walked on, or
-turned no better than by chance, in three ways tried, the transformer turned so in one.
+space with seed 0 too (0.944), by somewhat other stages than these. With seed 2 neither did: the state space
+walked on, or turned no better than by chance, in three ways tried; the transformer turned so in one.
 """
 
 from __future__ import annotations
