@@ -13,7 +13,7 @@ from quickstudy.nets import cores, resets
 from quickstudy.nets.attention import attend, rotated
 from quickstudy.nets.external_memory import ExternalMemory
 from quickstudy.nets.snail import SNAIL
-from quickstudy.nets.state_space import StateSpace, in_parallel, linear_recurrence, one_by_one
+from quickstudy.nets.state_space import StateSpace, StateSpaceBlock, in_parallel, linear_recurrence, one_by_one
 from quickstudy.nets.transformer import Gate, Transformer
 
 IN, HIDDEN, CONTEXT, STEPS = 3, 8, 4, 11
@@ -186,8 +186,18 @@ def test_a_state_space_remembers_as_its_eigenvalues_say():
 
     states = jax.jit(lambda us: jax.lax.scan(body, block.init_state(), us)[1])(us)
     decay = jnp.exp(-jnp.exp(block.log_decay))
-    assert 0.5 < decay.min() < decay.max() < 0.999
     np.testing.assert_allclose(jnp.abs(states[-1]), decay**19 * jnp.abs(states[0]), rtol=1e-4)
+
+
+def test_a_state_space_begins_with_short_and_long_memories():
+    """As many units for 2 to 17 steps as for 17 to 141, for 141 to 1189, and for 1189 to 10,000."""
+    block = StateSpaceBlock(256, jax.random.key(13))
+    steps = -1 / jnp.log(jnp.abs(block._eigenvalues()))
+    counts = jnp.histogram(steps, jnp.geomspace(2.0, 10_000.0, 5))[0]
+    assert counts.sum() >= 254  # one at an edge may be rounded beyond it
+    np.testing.assert_allclose(counts, 64, atol=28)  # four deviations
+    assert 1e-3 <= jnp.exp(block.log_phase).min() < 2e-3
+    assert 1.5 < jnp.exp(block.log_phase).max() <= 3.1416
 
 
 @pytest.mark.parametrize("num_steps", [2, 4, 9])

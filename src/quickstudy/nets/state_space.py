@@ -14,8 +14,9 @@ Source: the layer is that of Orvieto et al. 2023 (arXiv 2303.06349), the block w
 al. 2022 (S5, arXiv 2208.04933); resets for RL by Lu et al. 2023 (arXiv 2303.03982).
 Differs from the papers:
 - Lu et al. carry a flag of the reset through the operator; a λ of 0 does the same in the plain one.
-- |λ| starts in a ring from 0.5 to 0.999, so that from the first update on some of z lasts for a thousand steps
-  and some for a few; arg λ starts between 0 and π/10, as Orvieto et al. take for long memories.
+- Orvieto et al. draw λ evenly from a ring |λ| > r_min, of small arg λ for long memories. Here the steps that an
+  entry of z lasts for, 1 / exp(ν), begin evenly in their logarithm, and so does the angle exp(θ): the task may
+  be of ten steps or of a thousand. In a ring from 0.5 to 0.999 one or two of 64 lasted for more than 100 steps.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ import jax.numpy as jnp
 from quickstudy.nets.layers import LayerNorm, Linear
 from quickstudy.types import Array, Key
 
-MIN_RADIUS, MAX_RADIUS, MAX_PHASE = 0.5, 0.999, math.pi / 10
+SHORTEST, LONGEST = 2.0, 10_000.0
+"""Steps after which 1/e is left of an entry of z, at first."""
+MIN_PHASE, MAX_PHASE = 1e-3, math.pi
+"""arg λ at first: from about no turn in a thousand steps to half a turn in each."""
 # Long sequences come few at a time: a chunk then holds about as much at all lengths; measured, docs/cores.md.
 MOST_CHUNKS, SHORTEST_CHUNK, LONGEST_CHUNK = 64, 2, 64
 
@@ -53,10 +57,8 @@ class StateSpaceBlock(eqx.Module):
 
     def __init__(self, size: int, key: Key):
         keys = jax.random.split(key, 7)
-        squares = jax.random.uniform(keys[0], (size,), minval=MIN_RADIUS**2, maxval=MAX_RADIUS**2)
-        self.log_decay = jnp.log(-0.5 * jnp.log(squares))
-        # From above 0, whose logarithm is none.
-        self.log_phase = jnp.log(jax.random.uniform(keys[1], (size,), minval=1e-3, maxval=MAX_PHASE))
+        self.log_decay = _log_uniform(keys[0], size, 1 / LONGEST, 1 / SHORTEST)
+        self.log_phase = _log_uniform(keys[1], size, MIN_PHASE, MAX_PHASE)
         self.norm = LayerNorm(size)
         # The real and the imaginary part have half the variance each.
         self.to_real, self.to_imaginary = (Linear(size, size, k, math.sqrt(0.5)) for k in keys[2:4])
@@ -96,6 +98,11 @@ class StateSpaceBlock(eqx.Module):
         y = self.from_real(z.real) - z.imag @ self.from_imaginary + self.skip * u
         value, gate = jnp.split(self.gate(jax.nn.gelu(y)), 2, axis=-1)
         return x + value * jax.nn.sigmoid(gate)
+
+
+def _log_uniform(key: Key, size: int, low: float, high: float) -> Array:
+    """Logarithms, evenly between those of `low` and `high`."""
+    return jax.random.uniform(key, (size,), minval=math.log(low), maxval=math.log(high))
 
 
 class StateSpace(eqx.Module):
