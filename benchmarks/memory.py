@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import time
 from typing import Any, NamedTuple, get_args
@@ -56,6 +57,8 @@ from quickstudy.updates import init_state, run_updates
 NUM_TASKS = 20_000
 BANDIT_BAR, MAZE_BAR = 6.55, 0.95
 LAST_ENTROPY_COEFFICIENT = 0.005
+ENOUGH, CHECKED_EVERY = 0.97, 10
+"""The return, in so many updates in a row, of who turns by the cue: chance earns half."""
 
 
 class Maze(NamedTuple):
@@ -65,6 +68,7 @@ class Maze(NamedTuple):
     num_tasks: int
     """In an update."""
     num_updates: int = 300
+    """At most: but for the last corridor, it is left when a mean return of `ENOUGH` has been reached."""
     entropy_coefficient: float = 0.1
     """At first; at last it is `LAST_ENTROPY_COEFFICIENT`."""
     learning_rate: float = 3e-3
@@ -89,17 +93,17 @@ SETTINGS: dict[CoreName, Settings] = {
     "lstm": Settings(),
     "state-space": Settings(
         mazes=(
-            Maze(100, 256, 300, 0.5, 2e-3),
-            Maze(200, 128, 150, 0.1, 5e-4),
-            Maze(350, 64, 100, 0.1, 5e-4),
+            Maze(100, 256, 600, 0.5, 2e-3),
+            Maze(200, 128, 300, 0.1, 5e-4),
+            Maze(350, 64, 300, 0.1, 5e-4),
             Maze(500, 64, 200, 0.1, 5e-4),
         )
     ),
     "transformer": Settings(
         mazes=(
-            Maze(20, 256, 150, 0.5),
-            Maze(60, 128, 50, 0.05, 1e-3),
-            Maze(200, 64, 60, 0.05, 1e-3),
+            Maze(20, 256, 400, 0.5),
+            Maze(60, 128, 200, 0.05, 1e-3),
+            Maze(200, 64, 120, 0.05, 1e-3),
             Maze(500, 32, 80, 0.05, 1e-3),
         ),
         # A step looks at up to 500 others: 20,000 tasks would take longer than the training.
@@ -157,35 +161,46 @@ def bandit(core: CoreName, seed: int) -> Experiment:
     )
 
 
-def trained(experiment: Experiment, before: Any = None) -> Any:
-    """The meta-parameters after a training, which begins with those of the training `before`, if any."""
+def trained(experiment: Experiment, before: Any = None, enough: float = math.inf) -> tuple[Any, int]:
+    """-> (meta-parameters, updates) of a training that begins with those of the one `before`, if any, and ends
+    where its return is `enough`.
+    """
     state = init_state(experiment)
     if before is not None:
         # The same arrays; what a network knows of the trial's length is that of the present one.
         structure = jax.tree.structure(state.outer.meta_params)
         meta_params = jax.tree.unflatten(structure, jax.tree.leaves(before))
         state = state._replace(outer=state.outer._replace(meta_params=meta_params))
-    state, _ = run_updates(experiment, state, experiment.num_updates)
-    return jax.block_until_ready(state.outer.meta_params)
+    reached = -math.inf
+    while reached < enough and state.update < experiment.num_updates:
+        stop = min(int(state.update) + CHECKED_EVERY, experiment.num_updates)
+        state, metrics = run_updates(experiment, state, stop)
+        reached = float(metrics["return"])
+    return jax.block_until_ready(state.outer.meta_params), int(state.update)
 
 
 def learned(experiments: list[Experiment], num_test_tasks: int = NUM_TASKS) -> dict[str, Any]:
     """Train, then measure in the family of the last experiment."""
     load, began = os.getloadavg()[0], time.perf_counter()
-    meta_params = None
-    for experiment in experiments:
-        meta_params = trained(experiment, meta_params)
-    seconds, experiment = time.perf_counter() - began, experiments[-1]
+    meta_params, updates, experiment = None, [], experiments[-1]
+    for stage in experiments:
+        meta_params, done = trained(stage, meta_params, math.inf if stage is experiment else ENOUGH)
+        updates.append(done)
+        print(f"{stage.env}: {done} updates", flush=True)
+    seconds = time.perf_counter() - began
     key = keys.branch(experiment.seed, keys.TEST)
     returns = measure(experiment.agent, experiment.env, experiment.trial, meta_params, num_test_tasks, key)
     interval = mean_interval(returns.total)
-    steps = sum(e.num_updates * e.num_tasks * e.trial.steps_per_task(e.env) for e in experiments)
+    steps = sum(
+        done * e.num_tasks * e.trial.steps_per_task(e.env) for done, e in zip(updates, experiments, strict=True)
+    )
     result: dict[str, Any] = {
         "return": round(float(interval.mean), 4),
         "interval": [round(float(interval.low), 4), round(float(interval.high), 4)],
         "training_seconds": round(seconds, 1),
         "load_average_at_the_start": round(load, 2),
         "environment_steps": steps,
+        "updates": updates,
         "num_parameters": sum(x.size for x in jax.tree.leaves(meta_params)),
         "seed": experiment.seed,
         "num_test_tasks": num_test_tasks,

@@ -35,6 +35,8 @@ AGENTS = {
     "cavia": CAVIA(**SMALL),
 }
 QUICK = {("maml", 3), ("meta-sgd", 1), ("maml-critic", 1)}
+FIRST = jnp.int32(0)
+"""Adaptations before the first one."""
 LINEAR = A2C(baseline="linear", credit="episode", phases="last")
 live_in = jax.jit(collect, static_argnums=(0, 1, 2))
 
@@ -216,7 +218,9 @@ def test_the_expected_second_derivative_of_an_inner_surrogate(estimator, exact):
     phases = jax.vmap(lambda a, r: transitions(a[None], r[None]))(jnp.asarray(PULLS), jnp.asarray(PAYS))
 
     def mean_over_trajectories(derivative):
-        of_each = jax.vmap(lambda phase: derivative(lambda x: agent.loss(x, x, agent.judge(phase)))(logits))
+        of_each = jax.vmap(
+            lambda phase: derivative(lambda x: agent.loss(x, x, agent.judge(phase), FIRST))(logits)
+        )
         return jnp.tensordot(trajectory_probabilities(logits), of_each(phases), 1)
 
     # The loss is a mean over two steps.
@@ -238,7 +242,9 @@ def test_lvc_is_exact_where_steps_do_not_depend_on_each_other():
     hessian = jax.hessian(lambda x: trajectory_probabilities(x) @ pays.sum(1))(logits)
 
     def error(agent):
-        of_each = jax.vmap(lambda phase: jax.hessian(lambda x: agent.loss(x, x, agent.judge(phase)))(logits))
+        of_each = jax.vmap(
+            lambda phase: jax.hessian(lambda x: agent.loss(x, x, agent.judge(phase), FIRST))(logits)
+        )
         return np.abs(-2 * jnp.tensordot(trajectory_probabilities(logits), of_each(phases), 1) - hessian).max()
 
     assert error(Logits(estimator="lvc")) < 1e-6
@@ -255,7 +261,7 @@ def test_dice_has_the_same_expected_derivatives_with_a_baseline():
         def of(phase):
             judged = agent.judge(phase)
             judged = judged._replace(phase=judged.phase._replace(value=jnp.full_like(phase.reward, value)))
-            return derivative(lambda x: agent.loss(x, x, judged))(logits)
+            return derivative(lambda x: agent.loss(x, x, judged, FIRST))(logits)
 
         return jnp.tensordot(trajectory_probabilities(logits), jax.vmap(of)(phases), 1)
 

@@ -94,7 +94,7 @@ def test_first_weights_may_stay_as_they_are():
         learned = agent.adapt(
             meta_params, agent.init_task(meta_params, jax.random.key(0)), phase, jax.random.key(1)
         )
-        return agent.loss(meta_params, learned.adapted, agent.judge(phase))
+        return agent.loss(meta_params, learned.adapted, agent.judge(phase), learned.num_adapts)
 
     gradient = jax.jit(jax.grad(loss))(meta_params)
     assert all(not x.any() for x in jax.tree.leaves(gradient.start))

@@ -137,7 +137,7 @@ def test_mmaml_reads_the_first_phase_and_steps_on_the_later_ones():
     assert 0 < np.abs(once.modulation.shift).max() < 0.5
     jax.tree.map(np.testing.assert_array_equal, twice.modulation, once.modulation)
     judged = MMAML_SMALL.judge(first_phase(trials, 1))
-    gradient = MMAML_SMALL.gradient(meta_params, once, judged).network
+    gradient = MMAML_SMALL.gradient(meta_params, once, judged, jnp.int32(1)).network
     jax.tree.map(
         lambda new, old, g: np.testing.assert_allclose(new, old - 0.1 * g, atol=1e-6),
         *(twice.network, once.network, gradient),
