@@ -70,6 +70,8 @@ def test_what_has_no_deviation_is_told():
         MAML(**SMALL, first_deviation=2.0).init(DiscreteProbe(), TrialShape(1, 2, 2), jax.random.key(0))
     with pytest.raises(InputError, match=r"first_deviation: got -1\.0; expected above 0"):
         MAML(first_deviation=-1.0)
+    with pytest.raises(InputError, match=r"later_deviation: got 0\.5; expected above 0, and 1 without"):
+        MAML(later_deviation=0.5)
     with pytest.raises(InputError, match=r"first_deviation: got 2\.0; expected None"):
         Reptile(first_deviation=2.0)
 

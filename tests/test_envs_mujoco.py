@@ -61,7 +61,7 @@ def made(name) -> Any:
     return gymnasium.make(name).unwrapped
 
 
-def walk_beside_gymnasium(env, task, name, num_episodes):
+def check_walk_beside_gymnasium(env, task, name, num_episodes):
     """Whole episodes, never put back in step: equal positions and velocities, reward to 1e-5."""
     theirs, step = made(name), jax.jit(env.step)
     for episode in range(num_episodes):
@@ -82,14 +82,14 @@ def walk_beside_gymnasium(env, task, name, num_episodes):
 
 @each_standard
 def test_equal_to_gymnasium_bit_for_bit(name):
-    walk_beside_gymnasium(STANDARD[name], STANDARD[name].standard_task(), name, num_episodes=10)
+    check_walk_beside_gymnasium(STANDARD[name], STANDARD[name].standard_task(), name, num_episodes=10)
 
 
 def test_the_cheetah_of_the_benchmark_is_gymnasiums():
     """Its body goes through the scaling by the task's mass, which is then the standard one."""
     preset = learning_preset("ppo", "cheetah-mass").env
     env = dataclasses.replace(preset, log2_range=0.0, height_reward=0.0, control_cost=0.1)
-    walk_beside_gymnasium(env, env.sample_task(KEY), "HalfCheetah-v5", num_episodes=2)
+    check_walk_beside_gymnasium(env, env.sample_task(KEY), "HalfCheetah-v5", num_episodes=2)
 
 
 @each_standard

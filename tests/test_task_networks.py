@@ -60,6 +60,9 @@ def test_encoders_know_no_order_of_streams_and_no_padding(make):
     np.testing.assert_allclose(encode(x[::-1], mask[::-1]), said, atol=1e-6)
     np.testing.assert_allclose(encode(jnp.where(mask[..., None], x, 9.0), mask), said, atol=1e-6)
     assert np.abs(encode(x.at[1, 1].add(1.0), mask) - said).max() > 1e-4
+    without = encode(x, mask.at[1].set(False))
+    np.testing.assert_allclose(without, encode(x[::2], mask[::2]), atol=1e-6)
+    assert np.abs(without - said).max() > 1e-4
 
 
 def test_relation_network_by_hand():

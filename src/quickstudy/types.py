@@ -206,7 +206,8 @@ class Agent(Protocol):
     def adapt(self, meta_params: PyTree, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
         """Learn from one phase of one task, transitions [S, T] -> the next `task_params`.
 
-        Steps whose `mask` is False are padding behind the phase's last episode, and count for nothing.
+        Steps whose `mask` is False are padding behind the phase's last episode, or of a stream that is left out
+        to ask what was learned from it (`outer.contributions`): they count for nothing.
         """
         ...
 

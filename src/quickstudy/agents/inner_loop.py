@@ -97,7 +97,10 @@ class InnerLoop(abc.ABC):
                 self.first_deviation is None or self.first_deviation > 0,
                 "above 0, or None",
             ),
-            later_deviation=(self.later_deviation > 0, "above 0"),
+            later_deviation=(
+                self.later_deviation > 0 and (self.first_deviation is not None or self.later_deviation == 1),
+                "above 0, and 1 without a first_deviation",
+            ),
             inner_rate=(self.inner_rate >= 0, "0 or more"),
             later_inner_rate=(
                 self.later_inner_rate is None or self.later_inner_rate >= 0,

@@ -4,7 +4,8 @@
     recurrent:   e_s = GRU(x_s0 … x_sT),           out = mean_s e_s
     relation:    e_s = mean_t σ(W x_st + b),       out = U mean_{s, s'} σ(V [e_s, e_s'] + c) + d
 
-Neither asks in which order the streams come. Steps behind a stream's last episode count for nothing.
+Neither asks in which order the streams come. Steps that are masked count for nothing, nor does a stream that is
+masked altogether.
 
 Source: Vuorio et al. 2019 (arXiv 1910.13616), the recurrent one; Rusu et al. 2019 (arXiv 1807.05960) and Sung
 et al. 2018 (arXiv 1711.06025), the relation network.
@@ -47,7 +48,7 @@ class RecurrentEncoder(eqx.Module):
         def remembered(x: Array, mask: Array) -> Array:
             return self.core.unroll(x, self.core.init_state())[mask.sum() - 1]
 
-        return jax.vmap(remembered)(x, mask).mean(axis=0)
+        return jnp.mean(jax.vmap(remembered)(x, mask), axis=0, where=mask.any(axis=1)[:, None])
 
 
 class RelationEncoder(eqx.Module):
@@ -65,9 +66,12 @@ class RelationEncoder(eqx.Module):
 
     def __call__(self, x: Array, mask: Array) -> Array:
         counts = mask[..., None].astype(x.dtype)
-        streams = (jnp.tanh(self.inner(x)) * counts).sum(axis=1) / counts.sum(axis=1)
+        # A stream of no steps has no mean, and is in no pair.
+        streams = (jnp.tanh(self.inner(x)) * counts).sum(axis=1) / jnp.maximum(counts.sum(axis=1), 1)
         num_streams = len(streams)
         left = jnp.repeat(streams, num_streams, axis=0)
         right = jnp.tile(streams, (num_streams, 1))
         pairs = jnp.tanh(self.pair(jnp.concatenate([left, right], axis=-1)))
-        return self.out(pairs.mean(axis=0))
+        lived = mask.any(axis=1)
+        both = jnp.repeat(lived, num_streams) & jnp.tile(lived, num_streams)
+        return self.out(jnp.mean(pairs, axis=0, where=both[:, None]))
