@@ -100,7 +100,7 @@ def test_two_step_optimum_of_100_choices():
     assert known is not None
     assert exact[0] < exact[1] < exact[2] < float(known(jnp.int32(1))) == pytest.approx(70.9190, abs=1e-3)
     assert float(known(jnp.int32(2))) == pytest.approx(float(known(jnp.int32(1))), abs=1e-4)
-    assert optimum(TwoStep(), TrialShape(1, 1, 1)) is None
+    assert optimum(TwoStep(), TrialShape(1, 20, 1)) is None
     assert optimum(TwoStep(two_step_exact.MAX_CHOICES + 1), TrialShape(0, 1, 1)) is None
 
 
@@ -332,6 +332,22 @@ def test_every_classical_learner_can_act_in_its_family():
             chosen = policy.sample(KEY)
             assert int(chosen) in range(env.action_space.n), name
             assert np.isfinite(policy.log_prob(chosen)), name
+
+
+def test_references_remember_through_phases_of_one_stream():
+    """Ten phases of one pull are ten pulls, to who learns in memory and to the optimum."""
+    env, trial = Bandit(), TrialShape(9, 1, 1)
+    assert optimum(env, trial).sum() == pytest.approx(6.660, abs=1e-3)
+    evaluation = evaluate(Random(), env, trial, num_tasks=4000)
+    references = evaluation["references"]
+    assert len(references["gittins"]["episodes"]) == len(evaluation["episodes"]) == 10
+    assert references["gittins"]["low"] < 6.660 < references["gittins"]["high"]
+    assert references["random"]["high"] < 5.2
+
+
+def test_references_that_remember_are_left_out_where_streams_are_adapted_to():
+    assert list(reference_agents(Bandit(), TrialShape(1, 20, 1))) == ["random"]
+    assert "gittins" in reference_agents(Bandit(), TrialShape(0, 20, 1))
 
 
 def test_a_large_table_is_not_learned():

@@ -99,7 +99,7 @@ def test_where_the_bound_is_not_reached_nothing_is_claimed():
 
 
 def test_the_optimum_is_that_of_one_stream_of_the_family_itself():
-    assert optimum(GridNavigation(), TrialShape(1, 1, 2)) is None
+    assert optimum(GridNavigation(), TrialShape(1, 2, 2)) is None
     assert optimum(GridNavigation(), TrialShape(0, 2, 2)) is None
 
 

@@ -200,14 +200,14 @@ def _measure_batch(
 def _measure_references(
     env: Any, trial: TrialShape, num_tasks: int, key: Key, seed: int, say: Callable[[str], None]
 ) -> dict[str, Returns]:
-    measured = {}
+    measured, lived = {}, references.remembered(trial)
     for name, agent in references.reference_agents(env, trial).items():
 
         def say_of(text: str, name: str = name) -> None:
             say(f"{name}: {text}")
 
-        meta_params = initial_params(agent, env, trial, seed)
-        measured[name] = measure(agent, env, trial, meta_params, num_tasks, key, say_of)
+        meta_params = initial_params(agent, env, lived, seed)
+        measured[name] = measure(agent, env, lived, meta_params, num_tasks, key, say_of)
     if (value := references.task_known_value(env)) is not None:
         measured[TASK_KNOWN] = _task_known(env, trial, value, num_tasks, key)
     return measured

@@ -29,7 +29,7 @@ from quickstudy.progress import progress_display
 from quickstudy.run import EVALUATION, Run
 from quickstudy.signals import Interrupted, Signals
 from quickstudy.start import load_start
-from quickstudy.types import PyTree
+from quickstudy.types import PyTree, TrialShape
 from quickstudy.updates import (
     MAX_SKIPPED_IN_A_ROW,
     TrainState,
@@ -223,15 +223,15 @@ def _env_steps(experiment: Experiment, state: TrainState) -> int:
 
 def _validate(experiment: Experiment, state: TrainState) -> dict[str, float]:
     """The return on validation tasks: neither those of the training nor those of the last evaluation."""
-    returns = _measured(experiment, experiment.learner, state.outer.meta_params, int(state.stage))
+    trial = experiment.stages[int(state.stage)]
+    returns = _measured(experiment, experiment.learner, state.outer.meta_params, trial)
     mean, low, high = mean_interval(returns)
     return {"eval_return": float(mean), "eval_low": float(low), "eval_high": float(high)}
 
 
-def _measured(experiment: Experiment, agent: Any, meta_params: PyTree, stage: int) -> np.ndarray:
-    """The returns of trials of this stage's length in the validation tasks."""
-    key = keys.branch(experiment.seed, keys.VALIDATION)
-    env, trial = training_split(experiment.env), experiment.stages[stage]
+def _measured(experiment: Experiment, agent: Any, meta_params: PyTree, trial: TrialShape) -> np.ndarray:
+    """The returns of such trials in the validation tasks."""
+    key, env = keys.branch(experiment.seed, keys.VALIDATION), training_split(experiment.env)
     return measure(agent, env, trial, meta_params, experiment.num_validation_tasks, key).total
 
 
@@ -243,11 +243,12 @@ def _save(run: Run | None, update: int, state: TrainState, mean_return: float) -
 def _goal(experiment: Experiment, stage: int) -> Goal:
     """What a random agent earns and what may be hoped for: the ends of the progress line."""
     trial, env = experiment.stages[stage], training_split(experiment.env)
+    lived = references.remembered(trial)
 
     def earned(name: str) -> float:
         agent = agents[name]
-        meta_params = initial_params(agent, env, trial, experiment.seed)
-        return float(_measured(experiment, agent, meta_params, stage).mean())
+        meta_params = initial_params(agent, env, lived, experiment.seed)
+        return float(_measured(experiment, agent, meta_params, lived).mean())
 
     agents = references.reference_agents(env, trial)
     best = references.optimum(env, trial)

@@ -7,6 +7,7 @@ the task, which is averaged over the same tasks.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ from quickstudy.references.task_known import task_known_value
 from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
 
-__all__ = ["CLASSICAL", "OPTIMA", "optimum", "reference_agents", "task_known_value"]
+__all__ = ["CLASSICAL", "OPTIMA", "optimum", "reference_agents", "remembered", "task_known_value"]
 
 # OPSRL takes ten times as long as PSRL and earns little more.
 CLASSICAL: dict[type, tuple[str, ...]] = {
@@ -61,19 +62,31 @@ OPTIMA: dict[type, Callable[[Any, int], np.ndarray | None]] = {
 
 
 def reference_agents(env: Any, trial: TrialShape) -> dict[str, Any]:
-    """The agents, by registry name, that a result in this family is compared with."""
-    names = ["random", *CLASSICAL.get(type(env), ())]
-    if trial.num_steps(env) > gittins.MAX_HORIZON and "gittins" in names:
+    """The agents, by registry name, that a result in this family is compared with.
+
+    The classical ones remember, and adapt to nothing: in a trial whose streams lie side by side and are adapted
+    to they would be told less than what they stand beside, and are left out.
+    """
+    alike = trial.num_adapts == 0 or trial.num_streams == 1
+    names = ["random", *(CLASSICAL.get(type(env), ()) if alike else ())]
+    if remembered(trial).num_steps(env) > gittins.MAX_HORIZON and "gittins" in names:
         names.remove("gittins")
     if isinstance(env, TabularMDP) and env.num_states**2 * env.num_actions > MOST_CELLS:
         names = ["random"]
     return {name: resolve("agent", name)() for name in names}
 
 
+def remembered(trial: TrialShape) -> TrialShape:
+    """What an agent lives that learns by remembering alone: phases of one stream one after another."""
+    if trial.num_streams > 1:
+        return trial
+    return dataclasses.replace(trial, num_adapts=0, num_episodes=(trial.num_adapts + 1) * trial.num_episodes)
+
+
 @functools.lru_cache(maxsize=8)
 def optimum(env: Any, trial: TrialShape) -> np.ndarray | None:
     """The exact Bayes-optimal expected return of each episode [E]; None where it is not known."""
-    one_stream = (trial.num_adapts, trial.num_streams) == (0, 1)
+    one_stream = trial.num_streams == 1
     # A subclass may pay otherwise: what is exact of a family holds of no other.
     exact = OPTIMA.get(type(env))
-    return exact(env, trial.num_episodes) if exact is not None and one_stream else None
+    return exact(env, remembered(trial).num_episodes) if exact is not None and one_stream else None
