@@ -527,6 +527,9 @@ def test_the_adaptation_penalty_keeps_what_is_adapted_from():
     assert apart(far)[1].kl_coefficient == pytest.approx(2e-3)
     assert apart(near)[1].kl_coefficient == pytest.approx(5e-4)
     assert apart(near)[2]["adaptation_kl"] > 0
+    # However long nothing moves, the coefficient can come back.
+    state = near.init(agent, meta_params, jax.random.key(0))._replace(kl_coefficient=jnp.float32(1e-6))
+    assert near._moved(state, jnp.float32(0.0)) == pytest.approx(1e-6)
 
 
 def test_trpo_steps_within_its_radius_by_a_fisher_matrix_of_some_streams():

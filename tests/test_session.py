@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import quickstudy as qs
+from quickstudy.agents.maml import MAML
 from quickstudy.agents.rl2 import RL2
+from quickstudy.envs.bandit import Bandit
 from quickstudy.errors import InputError
 from quickstudy.outer.ppo import PPO
 from quickstudy.references.bandit_learners import Thompson
@@ -56,7 +58,7 @@ def test_it_finds_the_good_arm_in_a_plain_loop(loaded):
 
 def test_an_agent_learns_by_gradients_where_a_phase_ends():
     """What `adapt` makes of a phase is what the agent makes of the same steps, recorded by hand."""
-    agent, env = qs.preset("maml", "bandit").agent, qs.preset("maml", "bandit").env
+    agent, env = MAML(), Bandit()
     meta_params = agent.init(env, qs.TrialShape(1, 1, 4), jax.random.key(0))
     session = Session(agent, env, meta_params, seed=3)
     with pytest.raises(InputError, match="nothing was lived"):

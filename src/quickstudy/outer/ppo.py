@@ -11,7 +11,7 @@ task: through the memory of RL², through the inner steps of MAML.
 With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that
 what is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update
 behind one whose divergence was more than 1.5 times the target, and is halved behind one with less than the
-target / 1.5.
+target / 1.5, down to a thousandth of where it began.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9, and section 4 on the coefficient; Rothfuss et al.
 2019 (ProMP, arXiv 1810.06784), algorithm 1; advantages by `outer.advantages`.
@@ -37,6 +37,8 @@ from quickstudy.types import Array, Key, PyTree, Trials
 
 # Within this factor of its target a divergence leaves the coefficient as it is.
 KL_TOLERANCE = 1.5
+# Of the coefficient at the start: from any less it would not be back when a policy begins to run away.
+LEAST_KL_COEFFICIENT = 1e-3
 
 
 class PPOState(NamedTuple):
@@ -222,7 +224,8 @@ class PPO:
         assert self.adaptation_kl_target is not None
         far = apart > KL_TOLERANCE * self.adaptation_kl_target
         near = apart < self.adaptation_kl_target / KL_TOLERANCE
-        return state.kl_coefficient * jnp.where(far, 2.0, jnp.where(near, 0.5, 1.0))
+        coefficient = state.kl_coefficient * jnp.where(far, 2.0, jnp.where(near, 0.5, 1.0))
+        return jnp.maximum(coefficient, LEAST_KL_COEFFICIENT * self.adaptation_kl_coefficient)
 
 
 def _before_the_last(x: Array, mask: Array) -> Array:
