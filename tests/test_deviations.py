@@ -97,6 +97,17 @@ def test_what_is_earned_after_an_adaptation_counts_alone():
     np.testing.assert_array_equal(adapted.recorded.reward, trials.phases.reward[:, 1:])
 
 
+def test_one_advantage_alone_is_not_normalised():
+    """It would be 0, and nothing learned."""
+    _, trials = lived(MAML(**SMALL), ContinuousProbe(), 1)
+    one = trials._replace(phases=jax.tree.map(lambda x: x[:1, :, :1, :1], trials.phases))
+    settings = {"credit": "episode", "discount": 0.9, "gae_lambda": 1.0, "baseline": "none"}
+    with pytest.raises(InputError, match=r"outer.normalise_advantages: got True; expected False"):
+        judge(one, phases="last", normalise=True, **settings)
+    assert judge(one, phases="last", normalise=False, **settings).advantage.shape == (1, 1, 1, 1)
+    judge(one, phases="all", normalise=True, **settings)
+
+
 def test_where_nothing_is_adapted_all_that_there_is_counts():
     _, trials = lived(MAML(**SMALL), ContinuousProbe(), 0)
     batch = judge(

@@ -174,14 +174,23 @@ def test_the_time_left_is_counted_in_memory():
 
 
 def test_a_memory_that_is_reset_learns_nothing_from_the_episode_before():
-    agent, env = RL2(hidden_size=4, reset="episode"), DiscreteProbe()
+    agent, env = RL2(hidden_size=4, reset="episode", feed_previous=True), DiscreteProbe()
     meta_params = agent.init(env, TRIAL, jax.random.key(0))
     first = jnp.array([True, False, True, False])
-    steps = TimeStep(jax.random.normal(jax.random.key(1), (4, 2)), jnp.zeros(4, jnp.int32), jnp.ones(4), first)
+    observations = jax.random.normal(jax.random.key(1), (4, 2))
+    steps = TimeStep(observations, jnp.array([0, 1, 1, 1]), jnp.array([0.0, 3.0, 4.0, 5.0]), first)
+    # A trial begins without an action or a reward before it.
+    second = TimeStep(observations[2:], jnp.array([0, 1]), jnp.array([0.0, 5.0]), first[2:])
     memory = agent.init_memory(meta_params, ())
     whole = agent.unroll(meta_params, (), memory, steps).value
-    alone = agent.unroll(meta_params, (), memory, jax.tree.map(lambda x: x[2:], steps)).value
+    alone = agent.unroll(meta_params, (), memory, second).value
     np.testing.assert_allclose(whole[2:], alone, atol=1e-6)
+    lived = memory
+    for t in range(4):
+        output, lived = agent.step(
+            meta_params, (), lived, jax.tree.map(lambda x, t=t: x[t], steps), jax.random.key(t)
+        )
+        np.testing.assert_allclose(output.value, whole[t], atol=1e-6)
     kept = dataclasses.replace(agent, reset="trial").unroll(meta_params, (), memory, steps).value
     assert np.abs(kept[2:] - alone).max() > 1e-3
 
@@ -211,7 +220,7 @@ def test_a_hypernetwork_begins_as_an_ordinary_network():
             "RL2.num_heads: got 4; expected at least 1, and a divisor",
         ),
         ({"core": "memory", "num_slots": 3}, "RL2.num_slots: got 3; expected at least num_heads"),
-        ({"reset": "never"}, "RL2.reset: got 'never'; expected trial or episode"),
+        ({"reset": "never"}, "RL2.reset: got 'never'; expected one of trial, episode"),
         ({"head": "mlp"}, "RL2.head: got 'mlp'; expected one of linear, hypernetwork"),
     ],
 )

@@ -59,6 +59,9 @@ def test_entropy_is_rewarded():
 
 
 def test_settings_are_checked():
+    for field, known in (("credit", "trial, episode"), ("phases", "all, adapted, last")):
+        with pytest.raises(InputError, match=rf"A2C\.{field}: got 'some'; expected one of {known}"):
+            A2C(**{field: "some"})
     with pytest.raises(InputError, match=r"A2C\.gae_lambda: got 1\.5; expected between 0 and 1"):
         A2C(gae_lambda=1.5)
 

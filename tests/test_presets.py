@@ -3,14 +3,17 @@
 import pytest
 
 from quickstudy.presets import PRESETS, preset
+from quickstudy.variants import VARIANTS, Variant
 
 
 @pytest.mark.parametrize(("agent", "env"), [key for key in PRESETS if key[0] != "any agent"])
 def test_every_preset_can_be_built(agent, env):
-    experiment = preset(agent, env)
-    for name, value in PRESETS[agent, env].agent_fields.items():
+    experiment, tuned = preset(agent, env), PRESETS[agent, env]
+    # What a variant fixes of its agent or of the experiment is not the preset's.
+    fixed = VARIANTS[agent] if agent in VARIANTS else Variant(agent, "", "")
+    for name, value in (tuned.agent_fields | fixed.agent_fields).items():
         assert getattr(experiment.agent, name) == value
-    for name, value in PRESETS[agent, env].fields.items():
+    for name, value in (tuned.fields | fixed.fields).items():
         assert getattr(experiment, name) == value
 
 

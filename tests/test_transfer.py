@@ -155,6 +155,12 @@ def test_a_training_may_begin_with_a_policy_of_known_tasks(finished):
     known = load_start(directory / "merged", _template(SETTINGS), "tanh")
     assert update == 0
     jax.tree.map(np.testing.assert_array_equal, state.outer.meta_params, known.network)
+    wide = dataclasses.replace(
+        experiment, agent=dataclasses.replace(maml, first_deviation=2.0, later_deviation=0.5)
+    )
+    begun = _start(wide, None)[0].outer.meta_params
+    np.testing.assert_array_equal(begun.actor.layers[0].weight, known.network.actor.layers[0].weight)
+    np.testing.assert_allclose(begun.log_ratios, np.log(0.5), rtol=1e-6)
     fresh = init_state(experiment).outer.meta_params
     assert not np.array_equal(fresh.actor.layers[0].weight, known.network.actor.layers[0].weight)
     for wrong, said in (

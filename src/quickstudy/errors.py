@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 class InputError(ValueError):
@@ -47,8 +49,18 @@ def require(owner: Any, **rules: tuple[bool, str]) -> None:
     """Check the fields of a configuration in its `__post_init__`.
 
     `require(self, num_arms=(self.num_arms >= 1, "at least 1"))` raises `InputError` for the
-    first rule that does not hold.
+    first rule that does not hold. That a field of a `Literal` type has one of its values needs no rule.
     """
+    for field, known in _choices(type(owner)).items():
+        if getattr(owner, field) not in known:
+            raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), f"one of {', '.join(known)}")
     for field, (holds, expected) in rules.items():
         if not holds:
             raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), expected)
+
+
+@functools.cache
+def _choices(owner: type) -> dict[str, tuple[str, ...]]:
+    """The values of each field whose type is a `Literal` of words."""
+    hints = typing.get_type_hints(owner)
+    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Literal}

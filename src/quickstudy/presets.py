@@ -260,6 +260,8 @@ PRESETS["promp", "cheetah-velocity"] = dataclasses.replace(
     # Who is trained for what comes after the step alone stands still before it, and is told a direction only.
     outer_fields={"phases": "all", "num_minibatches": 5, "schedule": "linear"},
 )
+# One task an update, with one step that counts: nothing to compare it with.
+PRESETS["meta-policy-gradient", "bandit"] = _gradient("one adaptation to 20 pulls; tuned for nothing", {}, {})
 GRADIENT_FALLBACK = _gradient("one adaptation to 20 episodes, in 20 tasks an update; tuned for nothing", {}, {})
 
 

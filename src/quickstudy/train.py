@@ -179,7 +179,9 @@ def _known_policy(experiment: Experiment, template: PyTree) -> PyTree:
     if activation is None or not isinstance(template, ActorCritic):
         names = "maml, anil or reptile, whose meta-parameters are one such network"
         raise wrong("start", experiment.start, f"None for this agent; a policy of known tasks is for {names}")
-    return load_start(Path(str(experiment.start)), template, activation, ".network")
+    known = load_start(Path(str(experiment.start)), template.without_ratios(), activation, ".network")
+    # Deviations of adaptations are nothing that a policy of known tasks has.
+    return known.with_ratios(template.log_ratios)
 
 
 def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:

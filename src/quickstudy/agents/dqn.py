@@ -16,7 +16,7 @@ Differs from the papers: Adam; several streams may be lived side by side, severa
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,6 @@ class DQN:
             num_steps=(1 <= self.num_steps <= 1000, "between 1 and 1000"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             learning_rate=(self.learning_rate > 0, "above 0"),
-            loss=(self.loss in get_args(Loss), f"one of {', '.join(get_args(Loss))}"),
             max_grad_norm=(self.max_grad_norm > 0, "above 0"),
             num_updates=(1 <= self.num_updates <= MOST, f"between 1 and {MOST:,}"),
             batch_size=(1 <= self.batch_size <= MOST, f"between 1 and {MOST:,}"),

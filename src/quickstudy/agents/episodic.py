@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, get_args
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -74,10 +74,6 @@ class Episodic:
     def __post_init__(self) -> None:
         require(
             self,
-            retrieval=(
-                self.retrieval in get_args(RetrievalName),
-                f"one of {', '.join(get_args(RetrievalName))}",
-            ),
             hidden_size=(self.hidden_size >= 1, "at least 1"),
             key_size=(self.key_size >= 1, "at least 1"),
             capacity=(self.capacity >= 1, "at least 1"),

@@ -17,7 +17,7 @@ does not take the critic's share. The statistics of observations stay those of t
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -91,9 +91,7 @@ class FineTune(PolicyGradient):
             num_epochs=(1 <= self.num_epochs <= 10_000, "between 1 and 10,000"),
             num_minibatches=(1 <= self.num_minibatches <= 10_000, "between 1 and 10,000"),
             clip=(self.clip > 0, "above 0"),
-            part=_one_of(Part, self.part),
             rank=(1 <= self.rank <= 10_000, "between 1 and 10,000"),
-            penalty=_one_of(Penalty, self.penalty),
             coefficient=(self.coefficient >= 0, "0 or more"),
             critic_warmup=(0 <= self.critic_warmup <= MOST, f"between 0 and {MOST:,}"),
         )
@@ -166,10 +164,6 @@ class FineTune(PolicyGradient):
             lambda new, old: jnp.where(warm, new, old), policy, (weights.policy, states.policy)
         )
         return learner._replace(weights=Tuned(policy[0], critic[0]), optimizer=Tuned(policy[1], critic[1]))
-
-
-def _one_of(names: Any, name: str) -> tuple[bool, str]:
-    return name in get_args(names), f"one of {', '.join(get_args(names))}"
 
 
 def _nothing(shape: tuple[int, ...]) -> Statistics:

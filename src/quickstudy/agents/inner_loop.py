@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,8 +106,6 @@ class InnerLoop(abc.ABC):
                 self.later_inner_rate is None or self.later_inner_rate >= 0,
                 "0 or more, or None",
             ),
-            estimator=(self.estimator in get_args(Estimator), f"one of {', '.join(get_args(Estimator))}"),
-            baseline=(self.baseline in get_args(Baseline), f"one of {', '.join(get_args(Baseline))}"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
             gae_lambda=(
                 0 <= self.gae_lambda <= 1 and (self.estimator != "dice" or self.gae_lambda == 1),

@@ -15,14 +15,14 @@ Differs from the paper:
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from quickstudy.agents.blank import Blank
 from quickstudy.agents.tables import Learned, ModelFree, Steps, expected_value
-from quickstudy.errors import require, wrong
+from quickstudy.errors import wrong
 from quickstudy.types import Array, Key, Transition
 
 Visits = Literal["first", "every"]
@@ -34,10 +34,6 @@ class MonteCarlo(ModelFree):
 
     visits: Visits = "first"
     """Which of an episode's visits of a state and action count; with the horizon finite there is but one."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, visits=(self.visits in get_args(Visits), f"one of {', '.join(get_args(Visits))}"))
 
     def adapt(self, meta_params: Blank, task_params: Learned, transitions: Transition, key: Key) -> Learned:
         num_steps, longest = transitions.reward.shape[1], meta_params.env.max_steps

@@ -14,7 +14,7 @@ Differs from the paper: policy and value share the core; the paper's GRU had 256
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -67,7 +67,8 @@ class RL2:
     num_slots: int = 32
     """Slots of the core 'memory'."""
     reset: Literal["trial", "episode"] = "trial"
-    """When the memory is emptied; 'episode' is the ablation that cannot learn from one episode to the next."""
+    """When the memory is emptied; 'episode' is the ablation that cannot learn from one episode to the next, and
+    is not fed the last step of the one before."""
     feed_action: bool = True
     """Feed the previous action."""
     feed_reward: bool = True
@@ -94,7 +95,6 @@ class RL2:
         )
         require(
             self,
-            core=(self.core in get_args(cores.CoreName), f"one of {', '.join(get_args(cores.CoreName))}"),
             hidden_size=(self.hidden_size >= 1, "at least 1"),
             num_layers=(self.num_layers >= 1, "at least 1"),
             num_heads=(
@@ -103,8 +103,6 @@ class RL2:
             ),
             context=(self.context >= 1, "at least 1"),
             num_slots=(self.core != "memory" or self.num_slots >= self.num_heads, "at least num_heads"),
-            reset=(self.reset in ("trial", "episode"), "trial or episode"),
-            head=(self.head in get_args(HeadName), f"one of {', '.join(get_args(HeadName))}"),
             head_size=(self.head_size >= 1, "at least 1"),
         )
 
@@ -148,7 +146,7 @@ class RL2:
         in_trial, in_episode = memory.clock.in_trial, jnp.where(timestep.first, 0, memory.clock.in_episode)
         observed, x = self._inputs(meta_params, timestep, Clock(in_trial, in_episode))
         if memory.previous is not None:
-            x = jnp.append(x, memory.previous)
+            x = jnp.append(x, self._kept(timestep.first, memory.previous))
         state = memory.core
         if self.reset == "episode":
             state = resets.where(timestep.first, meta_params.core.init_state(), state)
@@ -167,6 +165,7 @@ class RL2:
         observed, xs = jax.vmap(lambda step, clock: self._inputs(meta_params, step, clock))(timesteps, clock)
         if memory.previous is not None:
             before = jnp.concatenate([memory.previous[None], observed[:-1]])
+            before = jax.vmap(self._kept)(first, before)
             xs = jnp.concatenate([xs, before], axis=-1)
         features = meta_params.core.unroll(xs, memory.core, first if self.reset == "episode" else None)
         return Output(*meta_params.heads(features, observed), {})
@@ -174,10 +173,15 @@ class RL2:
     def adapt(self, meta_params: RL2Params, task_params: PyTree, transitions: Transition, key: Key) -> PyTree:
         return task_params
 
+    def _kept(self, first: Array, before: Array) -> Array:
+        """What is fed of the step before, which may be of another episode."""
+        return jnp.where(first, jnp.zeros_like(before), before) if self.reset == "episode" else before
+
     def _inputs(self, meta_params: RL2Params, timestep: TimeStep, clock: Clock) -> tuple[Array, Array]:
         """-> (the observation encoded [O], all that is fed to the memory [in])"""
         observed = meta_params.encoder.observation(timestep.observation)
-        fed = meta_params.encoder.beside(observed, timestep)
+        action, reward = (self._kept(timestep.first, x) for x in (timestep.action, timestep.reward))
+        fed = meta_params.encoder.beside(observed, timestep._replace(action=action, reward=reward))
         left = []
         if self.feed_trial_time:
             left.append(1 - clock.in_trial / meta_params.trial_steps)

@@ -23,7 +23,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,6 @@ class TableLearner(abc.ABC):
         lasting = self.horizon == "discounted"
         require(
             self,
-            horizon=(self.horizon in get_args(Horizon), f"one of {', '.join(get_args(Horizon))}"),
             discount=(
                 0.0 < self.discount < 1.0 or (self.discount == 1.0 and not lasting),
                 "above 0 and below 1 for the horizon discounted" if lasting else "above 0, at most 1",

@@ -106,7 +106,10 @@ class ActorCritic(eqx.Module):
         return self.head(self.actor(x)), self.value(x)
 
     def without_ratios(self) -> ActorCritic:
-        return eqx.tree_at(lambda n: n.log_ratios, self, None, is_leaf=lambda x: x is None)
+        return self.with_ratios(None)
+
+    def with_ratios(self, log_ratios: Array | None) -> ActorCritic:
+        return eqx.tree_at(lambda n: n.log_ratios, self, log_ratios, is_leaf=lambda x: x is None)
 
     def value(self, x: Array) -> Array:
         """Of an encoded observation."""

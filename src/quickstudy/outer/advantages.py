@@ -94,9 +94,14 @@ def judge(
     phase to the same by itself: its scale beside them is then a matter of choice, not of the objective.
     With `contributed` that credit is each stream's own. It is divided by what the advantages are divided by, as
     the objective has it.
-    Raises `InputError` for values that are to be normalised in credit over less than a trial.
+    Raises `InputError` for values that are to be normalised in credit over less than a trial, and for a single
+    advantage that is to be.
     """
     recorded = trials.phases
+    num_tasks, num_phases, num_streams, num_steps = recorded.reward.shape
+    num_counted = num_tasks * (num_phases - first_that_counts(phases, num_phases)) * num_streams * num_steps
+    if normalise and num_counted == 1:
+        raise wrong("outer.normalise_advantages", True, "False where one step counts: it would be 0")
     if normalise_values and credit != "trial":
         raise wrong("outer.normalise_values", True, f"False where outer.credit is {credit!r}")
     mean, deviation = 0.0, 1.0

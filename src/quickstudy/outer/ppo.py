@@ -10,8 +10,8 @@ task: through the memory of RL², through the inner steps of MAML.
 
 With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that
 what is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update
-behind one whose divergence was more than 1.5 times the target, and is halved behind one with less than the
-target / 1.5, down to a thousandth of where it began.
+behind one whose divergence, as its last minibatch finds it, was more than 1.5 times the target, and is halved
+behind one with less than the target / 1.5, down to a thousandth of where it began.
 
 Source: Schulman et al. 2017 (arXiv 1707.06347), equation 9, and section 4 on the coefficient; Rothfuss et al.
 2019 (ProMP, arXiv 1810.06784), algorithm 1; advantages by `outer.advantages`.
@@ -96,11 +96,17 @@ class PPO:
     """The critic speaks in deviations from the mean return at each step of the trial: for long trials."""
 
     def __post_init__(self) -> None:
+        targeted = self.adaptation_kl_target is not None
         require(
             self,
             learning_rate=(self.learning_rate > 0, "above 0"),
             final_learning_rate=(self.final_learning_rate >= 0, "0 or more"),
-            num_epochs=(1 <= self.num_epochs <= 10_000, "between 1 and 10,000"),
+            num_epochs=(
+                1 <= self.num_epochs <= 10_000
+                and not (targeted and self.num_epochs * self.num_minibatches == 1),
+                "between 1 and 10,000; more than 1 for an adaptation_kl_target, as a first minibatch finds no "
+                "divergence",
+            ),
             num_minibatches=(1 <= self.num_minibatches <= 10_000, "between 1 and 10,000"),
             clip=(self.clip > 0, "above 0"),
             discount=(0 <= self.discount <= 1, "between 0 and 1"),
@@ -151,7 +157,7 @@ class PPO:
         rows = orders.reshape(self.num_epochs * self.num_minibatches, size)
         state, metrics = jax.lax.scan(minibatch, state, rows)
         if self.adaptation_kl_target is not None:
-            # The last minibatch has gone the whole way.
+            # As the last minibatch finds it: after all steps of the update but its own.
             state = state._replace(kl_coefficient=self._moved(state, metrics["adaptation_kl"][-1]))
         return state, jax.tree.map(jnp.mean, metrics)
 

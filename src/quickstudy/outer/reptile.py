@@ -13,7 +13,7 @@ Differs from the paper: none known.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +50,13 @@ class Reptile:
             self,
             learning_rate=(self.learning_rate > 0, "above 0"),
             final_learning_rate=(self.final_learning_rate >= 0, "0 or more"),
-            optimizer=(self.optimizer in get_args(Optimizer), f"one of {', '.join(get_args(Optimizer))}"),
         )
 
     def init(self, agent: Any, meta_params: PyTree, key: Key) -> ReptileState:
         """Raises `InputError` for an agent that does not adapt weights of the meta-parameters' own shapes."""
+        if getattr(agent, "first_deviation", None) is not None:
+            expected = "None for reptile, as a task's steps move no deviations of their own"
+            raise wrong("agent.first_deviation", agent.first_deviation, expected)
         begun = jax.eval_shape(agent.init_task, meta_params, key)
         if _shapes(getattr(begun, "adapted", None)) != _shapes(meta_params):
             raise wrong("agent", _name(agent), "one that adapts all of its meta-parameters: maml or reptile")

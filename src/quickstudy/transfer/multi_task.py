@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -52,8 +52,6 @@ class MultiTask:
     def __post_init__(self) -> None:
         require(
             self,
-            heads=(self.heads in get_args(Heads), f"one of {', '.join(get_args(Heads))}"),
-            conflicts=(self.conflicts in get_args(Conflicts), f"one of {', '.join(get_args(Conflicts))}"),
         )
 
 

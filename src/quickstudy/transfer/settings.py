@@ -65,7 +65,6 @@ class Transfer:
         require(
             self,
             **{name: (1 <= n <= MOST, f"between 1 and {MOST:,}") for name, n in counts.items()},
-            merge=(self.merge in get_args(Merge), f"one of {', '.join(get_args(Merge))}"),
             penalties=(
                 len(self.penalties) > 0 and set(self.penalties) <= set(get_args(Penalty)),
                 f"one or more of {', '.join(get_args(Penalty))}",
