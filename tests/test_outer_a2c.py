@@ -1,5 +1,7 @@
 """A2C, its special case REINFORCE, and what advantages are measured from."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,8 +62,9 @@ def test_entropy_is_rewarded():
 
 def test_settings_are_checked():
     for field, known in (("credit", "trial, episode"), ("phases", "all, adapted, last")):
+        wrong: dict[str, Any] = {field: "some"}
         with pytest.raises(InputError, match=rf"A2C\.{field}: got 'some'; expected one of {known}"):
-            A2C(**{field: "some"})
+            A2C(**wrong)
     with pytest.raises(InputError, match=r"A2C\.gae_lambda: got 1\.5; expected between 0 and 1"):
         A2C(gae_lambda=1.5)
 

@@ -337,7 +337,9 @@ def test_every_classical_learner_can_act_in_its_family():
 def test_references_remember_through_phases_of_one_stream():
     """Ten phases of one pull are ten pulls, to who learns in memory and to the optimum."""
     env, trial = Bandit(), TrialShape(9, 1, 1)
-    assert optimum(env, trial).sum() == pytest.approx(6.660, abs=1e-3)
+    exact = optimum(env, trial)
+    assert exact is not None
+    assert exact.sum() == pytest.approx(6.660, abs=1e-3)
     evaluation = evaluate(Random(), env, trial, num_tasks=4000)
     references = evaluation["references"]
     assert len(references["gittins"]["episodes"]) == len(evaluation["episodes"]) == 10
