@@ -51,12 +51,12 @@ def require(owner: Any, **rules: tuple[bool, str]) -> None:
     `require(self, num_arms=(self.num_arms >= 1, "at least 1"))` raises `InputError` for the
     first rule that does not hold. That a field of a `Literal` type has one of its values needs no rule.
     """
-    for field, known in _choices(type(owner)).items():
-        if getattr(owner, field) not in known:
-            raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), f"one of {', '.join(known)}")
     for field, (holds, expected) in rules.items():
         if not holds:
             raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), expected)
+    for field, known in _choices(type(owner)).items():
+        if getattr(owner, field) not in known:
+            raise wrong(f"{type(owner).__name__}.{field}", getattr(owner, field), f"one of {', '.join(known)}")
 
 
 @functools.cache
