@@ -204,7 +204,7 @@ PRESETS |= {
     ),
     ("maml", "bandit"): Preset(
         outer="ppo",
-        summary="ten pulls, a gradient step after each; 4.6% below the optimum, in half a minute",
+        summary="ten pulls, a gradient step after each; 4.6% below the optimum, in seconds",
         # One pull tells nothing of what to compare it with: that the critic knows.
         agent_fields={
             "hidden_sizes": (16,),
