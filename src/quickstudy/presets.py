@@ -77,6 +77,19 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "num_validation_tasks": 512,
         },
     ),
+    ("planner", "tabular-mdp"): Preset(
+        outer="ppo",
+        summary="level with a planner that knows the prior, by reinforcement alone, in two minutes",
+        outer_fields={
+            "learning_rate": 2e-2,
+            "discount": 1.0,
+            "gae_lambda": 0.9,
+            "num_epochs": 1,
+            "entropy_coefficient": 0.0,
+            "normalise_values": True,
+        },
+        fields={"num_tasks": 128, "num_updates": 300, "evaluate_every": 50, "num_validation_tasks": 512},
+    ),
     ("rl2", "grid-navigation"): Preset(
         outer="ppo",
         summary="four episodes, as in VariBAD, near the exact optimum in two minutes",

@@ -4,6 +4,7 @@ REGISTRY = {
     "rl2": "quickstudy.agents.rl2:RL2",
     "episodic": "quickstudy.agents.episodic:Episodic",
     "symmetric": "quickstudy.agents.symmetric:Symmetric",
+    "planner": "quickstudy.agents.planner:Planner",
     "maml": "quickstudy.agents.maml:MAML",
     "anil": "quickstudy.agents.anil:ANIL",
     "meta-sgd": "quickstudy.agents.meta_sgd:MetaSGD",

@@ -126,8 +126,8 @@ class TabularLearner(abc.ABC):
     def init(self, env: Any, trial: TrialShape, key: Key) -> Tables:
         """Raises `InputError` where observations or actions are not counted, 0 to n - 1."""
         return Tables(
-            num_states=_size("observation_space", env.observation_space),
-            num_actions=_size("action_space", env.action_space),
+            num_states=count_of("observation_space", env.observation_space),
+            num_actions=count_of("action_space", env.action_space),
             horizon=env.max_steps,
             num_steps=trial.num_steps(env),
             prior_mean=float(_given(self.prior_mean, getattr(env, "reward_mean", 1.0))),
@@ -195,7 +195,7 @@ def _given(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _size(field: str, space: spaces.Space) -> int:
+def count_of(field: str, space: spaces.Space) -> int:
     if not isinstance(space, spaces.Discrete) or space.start != 0:
         raise wrong(field, space, "Discrete from 0, for a learner that counts states and actions")
     return int(space.n)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from quickstudy.curriculum import Curriculum
 from quickstudy.experiment import Experiment
 from quickstudy.imitation import Imitation
 from quickstudy.presets import preset
@@ -45,14 +44,12 @@ def _shown(num_updates: int, num_tasks: int) -> Recipe:
     return _symmetric(imitation=imitation, num_updates=num_updates, num_tasks=num_tasks)
 
 
-def _taught(**fields: Any) -> Recipe:
-    """Tabular MDPs: the preset, in which the re-planning planner is imitated first."""
-    return Recipe(fields={**SELDOM, "num_validation_tasks": 512, "num_test_tasks": OWN_PROCESSES, **fields})
-
-
-def _taught_shortly(num_updates: int) -> Recipe:
-    """What is to be found in the memory is found sooner in short trials, each update with as many tasks."""
-    return _taught(curriculum=Curriculum(lengths=(10,), latest=0.7), num_updates=num_updates, evaluate_every=25)
+def _planned(num_updates: int, num_tasks: int) -> Recipe:
+    """Tabular MDPs: counts and plans over them, and nothing but reinforcement."""
+    fields = {"num_validation_tasks": 512, "num_test_tasks": OWN_PROCESSES, "evaluate_every": 50}
+    return Recipe(
+        names=("planner", None), fields={**fields, "num_updates": num_updates, "num_tasks": num_tasks}
+    )
 
 
 def _methods(name: str, inner_rate: float, later_inner_rate: float, num_test_tasks: int) -> dict[str, Recipe]:
@@ -109,11 +106,11 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k5"): _shown(300, 32),
     ("rl2-bandits", "n500-k10"): _shown(300, 32),
     ("rl2-bandits", "n500-k50"): _shown(250, 32),
-    ("rl2-mdps", "n10"): _taught(),
-    ("rl2-mdps", "n25"): _taught_shortly(600),
-    ("rl2-mdps", "n50"): _taught_shortly(450),
-    ("rl2-mdps", "n75"): _taught_shortly(400),
-    ("rl2-mdps", "n100"): _taught_shortly(350),
+    ("rl2-mdps", "n10"): _planned(300, 128),
+    ("rl2-mdps", "n25"): _planned(200, 128),
+    ("rl2-mdps", "n50"): _planned(120, 128),
+    ("rl2-mdps", "n75"): _planned(120, 128),
+    ("rl2-mdps", "n100"): _planned(120, 128),
     ("varibad-grid", "episodes4"): Recipe(),
     ("two-step", "choices100"): Recipe(),
     **{
