@@ -34,7 +34,7 @@ AGENTS = {
     "meta-sgd": MetaSGD(**SMALL),
     "cavia": CAVIA(**SMALL),
 }
-QUICK = {("maml", 3), ("meta-sgd", 1), ("maml-critic", 1)}
+QUICK = {("maml", 3), ("meta-sgd", 1), ("maml-critic", 1), ("anil", 1), ("cavia", 1)}
 FIRST = jnp.int32(0)
 """Adaptations before the first one."""
 LINEAR = A2C(baseline="linear", credit="episode", phases="last")

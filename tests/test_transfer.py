@@ -5,9 +5,11 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from quickstudy import keys
 from quickstudy.agents.fine_tune import FineTune
 from quickstudy.agents.maml import MAML
 from quickstudy.agents.ppo import PPO
@@ -19,7 +21,9 @@ from quickstudy.learning import learn, sampled_tasks
 from quickstudy.learning_settings import read_learning
 from quickstudy.lives import LifeShape
 from quickstudy.outer import a2c
+from quickstudy.presets import preset
 from quickstudy.reporting.steps import differences, methods, same_steps
+from quickstudy.rollout import collect, sample_tasks
 from quickstudy.start import ARRAYS, RECORD, load_start
 from quickstudy.train import _start
 from quickstudy.transfer.critic import CriticFit
@@ -28,7 +32,7 @@ from quickstudy.transfer.pipeline import COEFFICIENTS, FORGETTING, RESULT, _temp
 from quickstudy.transfer.settings import Transfer, read_transfer
 from quickstudy.transfer.summary import summarised
 from quickstudy.types import TrialShape
-from quickstudy.updates import init_state
+from quickstudy.updates import init_state, run_updates
 from tests.probes import ContinuousProbe
 
 SMALL = {"hidden_sizes": (8,), "num_epochs": 1, "num_minibatches": 1, "learning_rate": 1e-2}
@@ -176,6 +180,35 @@ def test_a_training_may_begin_with_a_policy_of_known_tasks(finished):
             _start(dataclasses.replace(experiment, **wrong), None)
     with pytest.raises(InputError, match=r"start: got .* expected None with normalise_observations"):
         dataclasses.replace(experiment, normalise_observations=True)
+
+
+def test_a_meta_policy_gradient_goes_on_from_known_tasks(finished):
+    """Its first trials are lived by the merged policy, and a few updates leave it in the neighbourhood."""
+    start = str(finished[0] / "merged")
+    experiment = preset("meta-policy-gradient", "cartpole")
+    experiment = dataclasses.replace(
+        experiment,
+        agent=dataclasses.replace(experiment.agent, hidden_sizes=(8,)),
+        env=ContinuousProbe(),
+        trial=TrialShape(1, 2, 2),
+        start=start,
+    )
+    state, _ = _start(experiment, None)
+    known = load_start(finished[0] / "merged", _template(SETTINGS), "tanh").network
+    task_keys, trial_keys = keys.per_task(jax.random.key(0), jnp.arange(3))
+    trials = collect(
+        experiment.learner, experiment.env, experiment.trial, state.outer.meta_params,
+        sample_tasks(experiment.env, task_keys), trial_keys,
+    )  # fmt: skip
+    first = jax.tree.map(lambda x: x[:, 0], trials.phases)
+    policy, value = jax.vmap(jax.vmap(jax.vmap(known)))(first.timestep.observation)
+    np.testing.assert_allclose(policy.log_prob(first.action), first.log_prob, atol=1e-5)
+    np.testing.assert_allclose(value, first.value, atol=1e-5)
+    state, metrics = run_updates(experiment, state, 3)
+    assert np.isfinite(metrics["loss"])
+    far = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.outer.meta_params, known)
+    # Three steps of Adam at 3e-4.
+    assert all(0 < x < 2e-3 for x in jax.tree.leaves(far.actor))
 
 
 def test_a_summary_by_hand():

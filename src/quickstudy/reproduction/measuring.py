@@ -63,9 +63,10 @@ def measured(run: Run, study: AnyStudy, cell: AnyCell, num_tasks: int, say: Say)
 def measured_references(directory: Path, study: Study, cell: Cell, num_tasks: int, say: Say) -> dict[str, Any]:
     """Measure the classical learners of a cell, or take what was measured before."""
     path, env = directory / REFERENCES, held_out(cell.env)
+    trial = references.remembered(cell.trial)
     header = {
         "env": to_dict(env, "env"),
-        "trial": to_dict(cell.trial),
+        "trial": to_dict(trial),
         "num_tasks": num_tasks,
         "evaluation_seed": REFERENCE_SEED,
     }
@@ -78,12 +79,12 @@ def measured_references(directory: Path, study: Study, cell: Cell, num_tasks: in
         settings = to_dict(agent, "agent")
         row = rows.get(name)
         if row is None or row.get("agent") != settings:
-            params = initial_params(agent, env, cell.trial, REFERENCE_SEED)
+            params = initial_params(agent, env, trial, REFERENCE_SEED)
 
             def say_of(text: str, name: str = name) -> None:
                 say(f"{name}: {text}")
 
-            total = _total(agent, env, cell.trial, params, num_tasks, REFERENCE_SEED, say_of)
+            total = _total(agent, env, trial, params, num_tasks, REFERENCE_SEED, say_of)
             row = {"agent": settings, **total}
             rows = {**rows, name: row}
             # After each: some take minutes.

@@ -111,6 +111,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-mdps", "n50"): _planned(120, 128),
     ("rl2-mdps", "n75"): _planned(120, 128),
     ("rl2-mdps", "n100"): _planned(120, 128),
+    ("rl2-bandits", "n10-k5-maml"): Recipe(names=("maml", None)),
+    ("rl2-mdps", "n10-maml"): Recipe(names=("maml", None), fields={"num_test_tasks": OWN_PROCESSES}),
     ("varibad-grid", "episodes4"): Recipe(),
     ("two-step", "choices100"): Recipe(),
     **{
