@@ -46,7 +46,7 @@ META_LEARNED = {n: a for n, a in AGENTS.items() if getattr(a, "meta_learned", Tr
 ARMS = "thompson optimistic-thompson ucb1 epsilon-greedy greedy gittins gaussian-thompson gaussian-ucb".split()
 TABLES = (
     "psrl opsrl ucrl2 beb greedy-planner epsilon-greedy-planner bayes-planner value-iteration policy-iteration "
-    "monte-carlo q-learning sarsa"
+    "monte-carlo q-learning sarsa planner"
 ).split()
 ONE_FAMILY = "grid-bayes two-step-bayes".split()
 REFUSED = {
