@@ -168,8 +168,10 @@ def test_names_tell_methods_apart_with_few_settings() -> None:
     plain = {"agent__type": "maml", "outer__type": "ppo", "agent__estimator": "dice", "outer__clip": 0.2}
     runs = [
         *several(2, 5.0, **plain),
+        # A published method has its own name.
+        *several(2, 4.0, **{**plain, "agent__estimator": "lvc"}),
         # Three settings differ, and one of them is enough.
-        *several(2, 4.0, **{**plain, "agent__estimator": "lvc", "outer__clip": 0.3, "num_tasks": 8}),
+        *several(2, 3.5, **{**plain, "agent__estimator": "reinforce", "outer__clip": 0.3, "num_tasks": 8}),
         *several(2, 3.0, agent__type="maml", outer__type="trpo"),
         *several(2, 2.0, env__num_arms=10, outer__learning_rate=0.1),
         *several(2, 1.0, env__num_arms=10, agent__learning_rate=0.2),
@@ -178,7 +180,8 @@ def test_names_tell_methods_apart_with_few_settings() -> None:
     ]
     assert [method.name for method in seed_methods(runs)] == [
         "maml, ppo, estimator dice",
-        "maml, ppo, estimator lvc",
+        "promp, ppo",
+        "maml, ppo, estimator reinforce",
         "maml, trpo",
         "rl2, ppo, learning_rate 0.1",
         "rl2, ppo, learning_rate 0.003",

@@ -4,12 +4,16 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 
+from quickstudy.experiment import to_record
 from quickstudy.outer.a2c import A2C
 from quickstudy.outer.evolution import Evolution
-from quickstudy.presets import preset
+from quickstudy.presets import PRESETS, preset
+from quickstudy.reporting.tables import flattened
 from quickstudy.types import TrialShape
 from quickstudy.updates import init_state, run_updates
+from quickstudy.variants import VARIANTS, variant_of
 from tests.probes import ContinuousProbe
 
 
@@ -24,6 +28,16 @@ def small(name, outer, **agent_fields):
         trial=TrialShape(1, 2, 2),
         num_tasks=40,
     )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_known_by_its_settings(name):
+    """In every family with a preset of its own, too; and none of them is taken for what it is made of."""
+    families = ["point-navigation", *(env for agent, env in PRESETS if agent == name)]
+    for env in families:
+        assert variant_of(dict(flattened(to_record(preset(name, env))))) == name
+    for agent, outer in (("maml", "trpo"), ("maml", "ppo"), ("anil", "ppo"), ("reptile", "reptile")):
+        assert variant_of(dict(flattened(to_record(preset(agent, "point-navigation", outer))))) is None
 
 
 def test_first_order_maml_leaves_the_second_derivatives_out():

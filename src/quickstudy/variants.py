@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -17,6 +18,8 @@ class Variant:
     outer_fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Of the experiment itself."""
+    told_by: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings that no other method with this agent and outer loop has, by dotted names."""
 
 
 VARIANTS: dict[str, Variant] = {
@@ -26,6 +29,7 @@ VARIANTS: dict[str, Variant] = {
         "ProMP (Rothfuss et al. 2019, arXiv 1810.06784): MAML with the estimator lvc, clipping, and a penalty "
         "on what is adapted from",
         agent_fields={"estimator": "lvc"},
+        told_by={"agent.estimator": "lvc"},
         outer_fields={
             # Appendix of the paper.
             "learning_rate": 1e-3,
@@ -45,12 +49,14 @@ VARIANTS: dict[str, Variant] = {
         "E-MAML (Stadie et al. 2018, arXiv 1803.01118): MAML whose first phase is credited for what is learned "
         "from it",
         outer_fields={"credit": "trial", "gae_lambda": 1.0},
+        told_by={"outer.credit": "trial"},
     ),
     "first-order-maml": Variant(
         "maml",
         "trpo",
         "MAML without second derivatives (Finn et al. 2017, section 5.2)",
         agent_fields={"first_order": True},
+        told_by={"agent.first_order": True},
         outer_fields={"gae_lambda": 1.0},
     ),
     "meta-policy-gradient": Variant(
@@ -68,6 +74,7 @@ VARIANTS: dict[str, Variant] = {
             "entropy_coefficient": 0.0,
         },
         fields={"num_tasks": 1, "num_updates": 500},
+        told_by={"agent.baseline": "critic", "num_tasks": 1},
     ),
     "es-maml": Variant(
         "maml",
@@ -78,3 +85,12 @@ VARIANTS: dict[str, Variant] = {
         fields={"num_tasks": 40},
     ),
 }
+
+
+def variant_of(settings: Mapping[str, Any]) -> str | None:
+    """The name of the published method with these settings, by dotted names; None where none has them."""
+    for name, variant in VARIANTS.items():
+        told_by = {"agent.type": variant.agent, "outer.type": variant.outer, **variant.told_by}
+        if all(settings.get(field) == value for field, value in told_by.items()):
+            return name
+    return None

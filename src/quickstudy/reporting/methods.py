@@ -23,6 +23,7 @@ from quickstudy.reporting.estimates import Estimate
 from quickstudy.reporting.figures import averaged
 from quickstudy.reporting.summary import RunSummary
 from quickstudy.reporting.tables import flattened, setting
+from quickstudy.variants import variant_of
 
 FEWEST_SEEDS = 3
 """With fewer there is no interval, only a lowest and a highest seed."""
@@ -43,9 +44,14 @@ class Method:
     """Agent, outer loop, and as few settings as tell it from the other methods with these two."""
 
     @property
+    def agent(self) -> str:
+        """The agent's name, or that of the published method that it is with its outer loop and settings."""
+        return variant_of(self.settings) or self.runs[0].agent
+
+    @property
     def title(self) -> str:
-        run = self.runs[0]
-        return f"{run.agent}, {run.outer}" if run.outer else run.agent
+        outer = self.runs[0].outer
+        return f"{self.agent}, {outer}" if outer else self.agent
 
     @property
     def evaluated(self) -> list[RunSummary]:

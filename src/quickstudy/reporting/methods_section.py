@@ -97,11 +97,10 @@ def swatch(look: str) -> Markup:
 
 def labels(methods: Sequence[Method]) -> dict[str, str]:
     """A few letters for each method: the outer loop only where its agent comes with several."""
-    loops = Counter(agent for agent, _ in {(method.runs[0].agent, method.title) for method in methods})
+    loops = Counter(agent for agent, _ in {(method.agent, method.title) for method in methods})
     return {
-        method.key: f"{method.key} {method.title if loops[agent] > 1 else agent}"
+        method.key: f"{method.key} {method.title if loops[method.agent] > 1 else method.agent}"
         for method in methods
-        for agent in [method.runs[0].agent]
     }
 
 
