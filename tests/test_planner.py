@@ -122,24 +122,22 @@ def test_it_needs_states_that_are_counted():
 
 
 def test_it_learns_by_reinforcement_alone_what_a_visit_is_worth():
-    """Against its own first weights and against planning without a bonus, in the same tasks."""
-    env = TabularMDP(5, 3, episode_length=5)
+    """Against its own first weights, and against planning without a bonus for the family's own prior."""
+    env = TabularMDP(4, 3, episode_length=4)
     outer = PPO(
         learning_rate=2e-2, discount=1.0, gae_lambda=0.9, num_epochs=1,
         entropy_coefficient=0.0, normalise_values=True,
     )  # fmt: skip
-    experiment = Experiment(
-        agent=AGENT, env=env, outer=outer, trial=TrialShape(0, 1, 8), num_tasks=64, num_updates=60
-    )
+    trial = TrialShape(0, 1, 8)
+    experiment = Experiment(agent=AGENT, env=env, outer=outer, trial=trial, num_tasks=128, num_updates=50)
     first = init_state(experiment)
-    last, _ = run_updates(experiment, first, 60)
+    last, _ = run_updates(experiment, first, 50)
 
     def earns(agent, meta_params):
-        return (
-            measure(agent, env, experiment.trial, meta_params, 1000, jax.random.key(5)).episodes.sum(-1).mean()
-        )
+        return measure(agent, env, trial, meta_params, 2000, jax.random.key(5)).episodes.sum(-1).mean()
 
     greedy = GreedyPlanner()
     before, after = (earns(AGENT, s.outer.meta_params) for s in (first, last))
-    assert after > before + 2.0
-    assert after > earns(greedy, greedy.init(env, experiment.trial, jax.random.key(0))) + 0.5
+    planned = earns(greedy, greedy.init(env, trial, jax.random.key(0)))
+    assert after > before + 1.0
+    assert after > planned + 0.5
