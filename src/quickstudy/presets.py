@@ -105,7 +105,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "normalise_values": True,
         },
         trial_fields={"num_episodes": 4},
-        fields={"num_tasks": 256, "num_updates": 1000},
+        fields={"num_tasks": 256, "num_updates": 1400},
     ),
     ("rl2", "two-step"): Preset(
         outer="ppo",
