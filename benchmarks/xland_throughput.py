@@ -235,6 +235,8 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=Sizes().num_envs)
     parser.add_argument("--chain-depth", type=int, default=0)
     options = parser.parse_args()
+    if options.envs < TASKS or options.envs % TASKS:
+        parser.error(f"--envs: got {options.envs}; expected a multiple of {TASKS}")
     family = XLand(chain_depth=options.chain_depth, one_hot=False)
     sizes, load = dataclasses.replace(Sizes(), num_envs=options.envs), os.getloadavg()[0]
     results = []

@@ -8,7 +8,7 @@
 
 What is meta-learned is what experience is worth: how far to believe few visits (p, μ, α), what it pays in the
 rest of the trial to try out a pair (b), and how surely to act (k). Names of states and actions change nothing,
-so that a few hundred weights learn from few tasks and serve families and trials of any size.
+so that its 130 weights learn from few tasks and serve families and trials of any size.
 
 Source: Tamar et al. 2016 (arXiv 1602.02867), for sweeps of value iteration as layers of a policy; what a visit
 is worth beside its reward as in Kolter and Ng 2009, there a constant over 1 + n.

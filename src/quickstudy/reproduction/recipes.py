@@ -44,12 +44,9 @@ def _shown(num_updates: int, num_tasks: int) -> Recipe:
     return _symmetric(imitation=imitation, num_updates=num_updates, num_tasks=num_tasks)
 
 
-def _planned(num_updates: int, num_tasks: int) -> Recipe:
-    """Tabular MDPs: counts and plans over them, and nothing but reinforcement."""
-    fields = {"num_validation_tasks": 512, "num_test_tasks": OWN_PROCESSES, "evaluate_every": 50}
-    return Recipe(
-        names=("planner", None), fields={**fields, "num_updates": num_updates, "num_tasks": num_tasks}
-    )
+def _planned(num_updates: int) -> Recipe:
+    """Tabular MDPs: the preset of an agent that counts and plans, and nothing but reinforcement."""
+    return Recipe(names=("planner", None), fields={"num_updates": num_updates, "num_test_tasks": OWN_PROCESSES})
 
 
 def _methods(name: str, inner_rate: float, later_inner_rate: float, num_test_tasks: int) -> dict[str, Recipe]:
@@ -106,11 +103,11 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("rl2-bandits", "n500-k5"): _shown(300, 32),
     ("rl2-bandits", "n500-k10"): _shown(300, 32),
     ("rl2-bandits", "n500-k50"): _shown(250, 32),
-    ("rl2-mdps", "n10"): _planned(300, 128),
-    ("rl2-mdps", "n25"): _planned(200, 128),
-    ("rl2-mdps", "n50"): _planned(120, 128),
-    ("rl2-mdps", "n75"): _planned(120, 128),
-    ("rl2-mdps", "n100"): _planned(120, 128),
+    ("rl2-mdps", "n10"): _planned(300),
+    ("rl2-mdps", "n25"): _planned(200),
+    ("rl2-mdps", "n50"): _planned(120),
+    ("rl2-mdps", "n75"): _planned(120),
+    ("rl2-mdps", "n100"): _planned(120),
     ("rl2-bandits", "n10-k5-maml"): Recipe(names=("maml", None)),
     ("rl2-mdps", "n10-maml"): Recipe(names=("maml", None), fields={"num_test_tasks": OWN_PROCESSES}),
     ("varibad-grid", "episodes4"): Recipe(),
