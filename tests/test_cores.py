@@ -11,7 +11,6 @@ import pytest
 from quickstudy.errors import InputError
 from quickstudy.nets import cores, resets
 from quickstudy.nets.attention import attend, rotated
-from quickstudy.nets.external_memory import ExternalMemory
 from quickstudy.nets.snail import SNAIL
 from quickstudy.nets.state_space import StateSpace, StateSpaceBlock, in_parallel, linear_recurrence, one_by_one
 from quickstudy.nets.transformer import Gate, Transformer
@@ -235,22 +234,6 @@ def test_a_gated_transformer_begins_near_the_identity():
     silent = eqx.tree_at(lambda gate: gate.from_y.bias, silent, gate.from_y.bias)
     x, y = jax.random.normal(jax.random.key(10), (2, HIDDEN))
     np.testing.assert_allclose(silent(x, y), x / (1 + np.exp(-2)), rtol=1e-5)
-
-
-def test_a_slot_is_written_and_found_by_content():
-    """Two unlike inputs go to two slots; the first input again reads what it wrote."""
-    core = ExternalMemory(IN, HIDDEN, 1, 3, jax.random.key(10))
-    step = jax.jit(lambda x, state: core.step(x, state))
-    state, slots = core.init_state(), []
-    for x in (jnp.array([3.0, 0, 0]), jnp.array([0, -3.0, 0])):
-        _, after = step(x, state)
-        slots.append(int(jnp.abs(after.memory - state.memory).sum(-1).argmax()))
-        state = after
-    assert slots[0] != slots[1]
-    np.testing.assert_allclose(state.read_weights.sum(-1), 1.0, rtol=1e-5)
-    key = state.memory[slots[0]]
-    weights = jax.nn.softmax(20 * (state.memory @ key) / jnp.linalg.norm(state.memory, axis=-1).clip(1e-3))
-    assert int(weights.argmax()) == slots[0]
 
 
 def test_an_unknown_core_is_told():

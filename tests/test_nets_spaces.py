@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -196,7 +197,7 @@ def test_a_memory_that_is_reset_learns_nothing_from_the_episode_before():
 
 
 def test_a_hypernetwork_begins_as_an_ordinary_network():
-    """With features 0 the weights are the bias: an MLP by hand; features move them a little."""
+    """Bias-HyperInit: whatever the features, the weights are the bias, an MLP by hand, until W has learned."""
     env, heads = ContinuousProbe(), HyperHeads(5, 3, 4, ContinuousProbe().action_space, jax.random.key(0))
     observed = jnp.array([0.2, -1.0, 0.5])
     hidden, out = heads.bias[:16].reshape(4, 4), heads.bias[16:].reshape(5, 3)
@@ -208,7 +209,14 @@ def test_a_hypernetwork_begins_as_an_ordinary_network():
     batch = heads(jnp.zeros((6, 5)), jnp.tile(observed, (6, 1)))
     np.testing.assert_allclose(batch[1], jnp.full(6, value), atol=1e-6)
     features = jax.random.normal(jax.random.key(1), (5,))
-    assert 0 < np.abs(heads(features, observed)[1] - value) < 0.3
+    np.testing.assert_array_equal(heads(features, observed)[1], value)
+
+    learned = eqx.tree_at(lambda h: h.weight, heads, jax.random.normal(jax.random.key(2), heads.weight.shape))
+    theta = heads.bias + features @ learned.weight
+    hidden, out = theta[:16].reshape(4, 4), theta[16:].reshape(5, 3)
+    moved = (jnp.tanh(observed @ hidden[:3] + hidden[3]) @ out[:4] + out[4])[2]
+    assert np.abs(moved - value) > 0.1
+    np.testing.assert_allclose(learned(features, observed)[1], moved, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +47,10 @@ CASES = {
     "transformer of many numbers": (RL2(core="transformer", num_heads=2, context=4), MultiDiscreteProbe()),
     "snail that is reset": (RL2(core="snail", context=3, reset="episode"), DiscreteProbe()),
     "memory, squashed": (RL2(core="memory", num_heads=2, num_slots=4, squash=True), ContinuousProbe()),
+    "hypernetwork of a transformer": (
+        RL2(core="transformer", head="hypernetwork", head_size=4, num_heads=2, context=4),
+        ContinuousProbe(),
+    ),
     "hypernetwork on tiles": (RL2(head="hypernetwork", head_size=4, feed_action=False), TilesProbe()),
 }
 each_case = pytest.mark.parametrize("name", CASES)
@@ -56,15 +61,19 @@ def lived(name):
     """-> (agent, meta-parameters, trials)"""
     agent, env = CASES[name]
     agent = dataclasses.replace(agent, hidden_size=6)
-    k_init, k_tasks, k_trials = jax.random.split(jax.random.key(0), 3)
+    meta_params = jax.jit(lambda key: agent.init(env, TRIAL, key))(jax.random.key(0))
+    if agent.head == "hypernetwork":
+        # It begins with W = 0, which lets no gradient through to the memory.
+        learned = 0.05 * jax.random.normal(jax.random.key(1), meta_params.heads.weight.shape)
+        meta_params = eqx.tree_at(lambda params: params.heads.weight, meta_params, learned)
+    k_tasks, k_trials = jax.random.split(jax.random.key(2))
 
     @jax.jit
-    def live():
-        meta_params = agent.init(env, TRIAL, k_init)
+    def live(meta_params):
         tasks = sample_tasks(env, jax.random.split(k_tasks, 4))
-        return meta_params, collect(agent, env, TRIAL, meta_params, tasks, jax.random.split(k_trials, 4))
+        return collect(agent, env, TRIAL, meta_params, tasks, jax.random.split(k_trials, 4))
 
-    return agent, *live()
+    return agent, meta_params, live(meta_params)
 
 
 @each_case

@@ -2,7 +2,7 @@
 
     stage i has trials of lengths[i] episodes, the last stage those of the experiment
     a stage ends when   return - random ≥ close · (reference - random)   on validation tasks,
-    or when it has had its share of the updates: latest / number of early stages
+    or when it has had its share of the updates: latest / number of early stages, at whatever update that is
 
 A long trial hides a learner's first successes in the noise of hundreds of later rewards: with 100 pulls of a
 bandit's arms RL² stays at random, where it learns within seconds with 10.
@@ -46,10 +46,12 @@ class Curriculum:
             latest=(0 < self.latest <= 1, "above 0, at most 1"),
         )
 
-    def is_over(self, updates: int, num_updates: int, mean_return: float, goal: Goal) -> bool:
-        """Whether an early stage ends that has had so many of all updates and earns so much."""
-        if updates >= num_updates * self.latest / len(self.lengths):
-            return True
+    def most_updates(self, num_updates: int, num_early: int) -> int:
+        """Of one of so many early stages."""
+        return int(num_updates * self.latest / num_early)
+
+    def is_mastered(self, mean_return: float, goal: Goal) -> bool:
+        """Whether what is earned on validation tasks is close to the reference."""
         if goal.reference is None:
             return False
         return mean_return - goal.random >= self.close * (goal.reference - goal.random)

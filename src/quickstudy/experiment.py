@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import types
 import typing
@@ -76,6 +77,10 @@ class Experiment:
         parts = getattr(self.outer, "num_minibatches", 1)
         if self.num_tasks % parts:
             raise wrong("num_tasks", self.num_tasks, f"a multiple of outer.num_minibatches, {parts}")
+        if self.num_updates and self.updates_of_early_stage == 0:
+            least = math.ceil((len(self.stages) - 1) / self.curriculum.latest)
+            stages = f"the {len(self.stages) - 1} early stages of its curriculum"
+            raise wrong("num_updates", self.num_updates, f"at least {least}, for {stages}")
 
     def check_trainable(self) -> None:
         """Raise `InputError` where there is nothing to meta-train, or nothing to do it with."""
@@ -93,6 +98,12 @@ class Experiment:
         """The trials of each stage of the curriculum; the last are the experiment's own."""
         short = [n for n in self.curriculum.lengths if n < self.trial.num_episodes]
         return (*(dataclasses.replace(self.trial, num_episodes=n) for n in short), self.trial)
+
+    @property
+    def updates_of_early_stage(self) -> int | None:
+        """After so many a stage of short trials ends, however far the agent is; None without such a stage."""
+        num_early = len(self.stages) - 1
+        return self.curriculum.most_updates(self.num_updates, num_early) if num_early else None
 
     @property
     def learner(self) -> Any:

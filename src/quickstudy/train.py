@@ -131,7 +131,7 @@ def _run_to_the_end(
     ):
         while update < experiment.num_updates and not signals.received:
             began = time.monotonic()
-            stop = _next_stop(experiment, update)
+            stop = _next_stop(experiment, state)
             state, metrics = run_updates(experiment, state, stop)
             row = {name: float(value) for name, value in metrics.items()}
             _stop_if_not_finite(state, run)
@@ -146,10 +146,10 @@ def _run_to_the_end(
             # The line first: a kill in between costs a line that is written again, never one for good.
             loggers.write(row)
             display.show(row)
+            if _stage_is_over(experiment, state, row.get("eval_return"), display.goal):
+                state = state._replace(stage=state.stage + 1)
+                display.goal = _goal(experiment, int(state.stage))
             if evaluated:
-                if _stage_is_over(experiment, state, row["eval_return"], display.goal):
-                    state = state._replace(stage=state.stage + 1)
-                    display.goal = _goal(experiment, int(state.stage))
                 _save(run, update, state, row["eval_return"])
                 saved = update
             loggers.seconds += time.monotonic() - began
@@ -199,22 +199,37 @@ def _stop_if_not_finite(state: TrainState, run: Run | None) -> None:
     )
 
 
-def _next_stop(experiment: Experiment, update: int) -> int:
+def _next_stop(experiment: Experiment, state: TrainState) -> int:
     """The next update at which the host has something to do."""
-    every = (experiment.log_every, experiment.evaluate_every)
-    return min(experiment.num_updates, *((update // n + 1) * n for n in every))
+    update = int(state.update)
+    stops = [experiment.num_updates]
+    stops += [(update // n + 1) * n for n in (experiment.log_every, experiment.evaluate_every)]
+    left = _left_of_stage(experiment, state)
+    # A stage that is over already, of a training begun by other rules, ends at the next stop.
+    return min(*stops, update + left) if left > 0 else min(stops)
 
 
 def _is_evaluated(experiment: Experiment, update: int) -> bool:
     return update % experiment.evaluate_every == 0 or update == experiment.num_updates
 
 
-def _stage_is_over(experiment: Experiment, state: TrainState, mean_return: float, goal: Goal) -> bool:
-    stage = int(state.stage)
-    if stage == len(experiment.stages) - 1:
+def _stage_is_over(
+    experiment: Experiment, state: TrainState, mean_return: float | None, goal: Goal
+) -> bool:
+    """Whether a stage of short trials ends here; the return is None where none was measured."""
+    if int(state.stage) == len(experiment.stages) - 1:
         return False
-    updates = int(state.stage_updates[stage])
-    return experiment.curriculum.is_over(updates, experiment.num_updates, mean_return, goal)
+    if _left_of_stage(experiment, state) <= 0:
+        return True
+    return mean_return is not None and experiment.curriculum.is_mastered(mean_return, goal)
+
+
+def _left_of_stage(experiment: Experiment, state: TrainState) -> int:
+    """Updates that the present stage may still have."""
+    stage, most = int(state.stage), experiment.updates_of_early_stage
+    if most is None or stage == len(experiment.stages) - 1:
+        return experiment.num_updates - int(state.update)
+    return most - int(state.stage_updates[stage])
 
 
 def _env_steps(experiment: Experiment, state: TrainState) -> int:

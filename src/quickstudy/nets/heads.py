@@ -4,12 +4,10 @@
     hypernetwork:   θ = W y + b;   [π, v] = θ_2 tanh(θ_1 o), an MLP of the observation o with the weights θ
 
 Source of the hypernetwork: Beck et al. 2022 (arXiv 2210.11348) and 2023 (arXiv 2309.14970). What was learned of
-the task decides on the policy as a whole, and the policy sees the observation alone.
-Differs from the paper:
-- Bias-HyperInit begins with W = 0 and b the first weights of an ordinary MLP, so that every task begins with
-  the same policy. Here the entries of W are small and not 0: a gradient then reaches the memory from the first
-  update on.
-- One MLP of one hidden layer says policy and value.
+the task decides on the policy as a whole, and the policy sees the observation alone. It begins by their
+Bias-HyperInit: W = 0 and b the first weights of an ordinary MLP, so that every task begins with the same policy.
+The first gradient step moves W alone; from the second on a gradient reaches the memory.
+Differs from the paper: one MLP of one hidden layer says policy and value.
 """
 
 from __future__ import annotations
@@ -26,8 +24,6 @@ from quickstudy.nets.spaces import Actions, PolicyHead
 from quickstudy.types import Array, Key
 
 HeadName = Literal["linear", "hypernetwork"]
-HYPER_SCALE = 1e-2
-"""The first features move the generated weights by about this much."""
 
 
 class LinearHeads(eqx.Module):
@@ -55,7 +51,7 @@ class HyperHeads(eqx.Module):
     def __init__(
         self, in_size: int, observed_size: int, hidden_size: int, space: Any, key: Key, *, squash: bool = False
     ):
-        k_weight, k_hidden, k_policy, k_value = jax.random.split(key, 4)
+        k_hidden, k_policy, k_value = jax.random.split(key, 3)
         self.actions = Actions(space, squash)
         self.shapes = ((observed_size, hidden_size), (hidden_size, self.actions.size + 1))
         hidden = Linear(observed_size, hidden_size, k_hidden, math.sqrt(2.0)).weight
@@ -63,8 +59,7 @@ class HyperHeads(eqx.Module):
         value = Linear(hidden_size, 1, k_value).weight
         layers = [hidden, jnp.concatenate([policy, value], axis=1)]
         self.bias = jnp.concatenate([jnp.pad(x, ((0, 1), (0, 0))).ravel() for x in layers])
-        deviation = HYPER_SCALE / math.sqrt(in_size)
-        self.weight = deviation * jax.random.normal(k_weight, (in_size, len(self.bias)))
+        self.weight = jnp.zeros((in_size, len(self.bias)))
 
     def __call__(self, features: Array, observed: Array) -> tuple[Any, Array]:
         """features [..., F], observed [..., O] -> (policy, value [...])"""

@@ -8,6 +8,9 @@
 Because the loss is taken over `replay`, the gradient runs through whatever the agent did within its
 task: through the memory of RL², through the inner steps of MAML.
 
+With `entropy_lead` κ the coefficient falls sooner at the trial's later steps, u of it away from its start:
+c_e(p, u) = end + (start - end) max(0, 1 - p (1 + κ u)), p the share of the training that is done.
+
 With `adaptation_kl_coefficient` η the loss has + η E[KL(π_old ‖ π)] over the phases before the last, so that
 what is adapted from stays near what the trials were lived with: ProMP. With a target η doubles in an update
 behind one whose divergence, as its last minibatch finds it, was more than 1.5 times the target, and is halved
@@ -82,6 +85,10 @@ class PPO:
     entropy_coefficient: float = 0.01
     final_entropy_coefficient: float | None = None
     """Where the entropy's coefficient falls to, linearly; None keeps it."""
+    entropy_lead: float = 0.0
+    """How much sooner it falls at the trial's end than at its start: u of the trial on, 1 + entropy_lead u times
+    as fast. What a first step is worth hangs on what is done later, so the later steps are settled first, as in
+    backward induction."""
     value_coefficient: float = 0.5
     """Of the critic's loss; without a critic there is none."""
     max_grad_norm: float = 0.5
@@ -119,6 +126,11 @@ class PPO:
             final_entropy_coefficient=(
                 self.final_entropy_coefficient is None or self.final_entropy_coefficient >= 0,
                 "0 or more, or None",
+            ),
+            entropy_lead=(
+                self.entropy_lead == 0
+                or (self.entropy_lead > 0 and self.final_entropy_coefficient is not None),
+                "0, or above 0 and with a final_entropy_coefficient",
             ),
             value_coefficient=(self.value_coefficient >= 0, "0 or more"),
             adaptation_kl_coefficient=(self.adaptation_kl_coefficient >= 0, "0 or more"),
@@ -192,11 +204,11 @@ class PPO:
         ratio = jnp.exp(log_ratio)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         policy_loss = -batch.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
-        entropy = batch.mean(output.policy.entropy())
-        loss = policy_loss - moved(self.entropy_coefficient, self.final_entropy_coefficient, progress) * entropy
+        entropy = output.policy.entropy()
+        loss = policy_loss - self._entropy_bonus(batch, entropy, progress)
         metrics = {
             "policy_loss": policy_loss,
-            "entropy": entropy,
+            "entropy": batch.mean(entropy),
             "kl": batch.mean(ratio - 1 - log_ratio),
             "clipped": batch.mean((jnp.abs(ratio - 1) > self.clip).astype(jnp.float32)),
         }
@@ -205,6 +217,17 @@ class PPO:
             loss = loss + self.value_coefficient * value_loss
             metrics["value_loss"] = value_loss
         return loss, {"loss": loss, **metrics}, whole.policy
+
+    def _entropy_bonus(self, batch: Batch, entropy: Array, progress: Array | float) -> Array:
+        """The mean of entropies [N, C, S, T] times their coefficients."""
+        start, end = self.entropy_coefficient, self.final_entropy_coefficient
+        if not self.entropy_lead:
+            return moved(start, end, progress) * batch.mean(entropy)
+        _, num_phases, _, num_steps = batch.trials.phases.mask.shape
+        steps = jnp.arange(num_phases * num_steps).reshape(num_phases, 1, num_steps)
+        elapsed = steps[-entropy.shape[1] :] / (num_phases * num_steps)
+        sooner = jnp.minimum(progress * (1 + self.entropy_lead * elapsed), 1.0)
+        return batch.mean(moved(start, end, sooner) * entropy)
 
     def _minibatch(
         self, agent: Any, state: PPOState, seen: Seen, progress: Array
