@@ -8,6 +8,7 @@ import pytest
 from quickstudy.cli import main
 from quickstudy.curriculum import Curriculum, Goal
 from quickstudy.errors import InputError
+from quickstudy.outer.ppo import PPO
 from quickstudy.train import resume, train
 from quickstudy.types import TrialShape
 from tests.runs import assert_same_arrays, final_arrays, tiny
@@ -88,6 +89,8 @@ def test_a_mastered_stage_ends_early(tmp_path):
     """Half of the way from random (1) to the optimum (13/12) with two pulls is gone before the end."""
     experiment = tiny(
         curriculum=Curriculum(lengths=(2,), close=0.5, latest=1.0),
+        outer=PPO(num_minibatches=2, learning_rate=1e-2),
+        num_tasks=256,
         num_updates=200,
         evaluate_every=20,
         num_validation_tasks=4000,
@@ -97,7 +100,7 @@ def test_a_mastered_stage_ends_early(tmp_path):
         rows = [row for row in csv.DictReader(file) if row["eval_return"]]
     early = [row for row in rows if row["trial_episodes"] == "2"]
     # The stage lasts until the first validation that is good enough, and that is its last.
-    # Its threshold is 25/24, give or take what a random agent's mean of 4000 tasks, standard error .006, is off.
+    # Its threshold is 25/24, give or take what a random agent's mean of 4000 tasks, s.e. .006, is off.
     returns = [float(row["eval_return"]) for row in early]
     assert 0 < len(early) < len(rows)
     assert returns[-1] >= 25 / 24 - 0.02

@@ -11,8 +11,10 @@ import pytest
 from gymnasium import spaces
 
 from quickstudy.agents.rl2 import RL2
+from quickstudy.errors import InputError
 from quickstudy.nets.heads import LinearHeads
 from quickstudy.nets.recurrent import GRU
+from quickstudy.outer.ppo import PPO
 from quickstudy.rollout import collect, replay, sample_tasks
 from quickstudy.types import Outcome
 from tests.probes import TRIAL, ContinuousProbe, DiscreteProbe, MultiDiscreteProbe
@@ -96,6 +98,29 @@ def test_replay_reproduces_what_was_lived_and_every_leaf_learns(name):
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(grad).all(), path
         assert np.abs(grad).max() > 0, f"{jax.tree_util.keystr(path)} has no gradient"
+
+
+@pytest.mark.parametrize("phases", ["all", "last"])
+def test_entropy_is_worth_less_the_later_the_step_with_a_lead(phases):
+    """From 1 to 0.25; half way, a lead of 3 has it at 0.25 + 0.75 max(0, 1 - 0.5 (1 + 3u))."""
+    agent, meta_params, trials = lived("lstm in layers")
+    bare = PPO(entropy_coefficient=0.0, phases=phases)
+    led = PPO(entropy_coefficient=1.0, final_entropy_coefficient=0.25, entropy_lead=3.0, phases=phases)
+    batch = bare.batch(trials)
+    bonus = bare.loss(agent, meta_params, batch, 0.5)[0] - led.loss(agent, meta_params, batch, 0.5)[0]
+
+    entropy, mask = replay(agent, meta_params, trials).policy.entropy(), np.asarray(trials.phases.mask)
+    _, num_phases, _, num_steps = mask.shape
+    u = np.arange(num_phases * num_steps).reshape(num_phases, 1, num_steps) / (num_phases * num_steps)
+    weight = mask * (0.25 + 0.75 * np.maximum(0, 1 - 0.5 * (1 + 3 * u)))
+    counted = slice(-1 if phases == "last" else 0, None)
+    expected = (entropy * weight)[:, counted].sum() / mask[:, counted].sum()
+    np.testing.assert_allclose(bonus, expected, rtol=1e-4)
+
+
+def test_a_lead_needs_an_end():
+    with pytest.raises(InputError, match=r"entropy_lead: got 1.0; expected 0, or above 0 and with a final"):
+        PPO(entropy_lead=1.0)
 
 
 def test_squashed_actions_are_within_their_bounds():

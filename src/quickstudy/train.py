@@ -213,9 +213,7 @@ def _is_evaluated(experiment: Experiment, update: int) -> bool:
     return update % experiment.evaluate_every == 0 or update == experiment.num_updates
 
 
-def _stage_is_over(
-    experiment: Experiment, state: TrainState, mean_return: float | None, goal: Goal
-) -> bool:
+def _stage_is_over(experiment: Experiment, state: TrainState, mean_return: float | None, goal: Goal) -> bool:
     """Whether a stage of short trials ends here; the return is None where none was measured."""
     if int(state.stage) == len(experiment.stages) - 1:
         return False

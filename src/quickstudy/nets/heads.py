@@ -5,8 +5,8 @@
 
 Source of the hypernetwork: Beck et al. 2022 (arXiv 2210.11348) and 2023 (arXiv 2309.14970). What was learned of
 the task decides on the policy as a whole, and the policy sees the observation alone. It begins by their
-Bias-HyperInit: W = 0 and b the first weights of an ordinary MLP, so that every task begins with the same policy.
-The first gradient step moves W alone; from the second on a gradient reaches the memory.
+Bias-HyperInit: W = 0 and b the first weights of an ordinary MLP, so that every task begins with the same
+policy. The first gradient step moves W and b alone; from the second on a gradient reaches the memory.
 Differs from the paper: one MLP of one hidden layer says policy and value.
 """
 

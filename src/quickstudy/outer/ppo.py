@@ -86,9 +86,9 @@ class PPO:
     final_entropy_coefficient: float | None = None
     """Where the entropy's coefficient falls to, linearly; None keeps it."""
     entropy_lead: float = 0.0
-    """How much sooner it falls at the trial's end than at its start: u of the trial on, 1 + entropy_lead u times
-    as fast. What a first step is worth hangs on what is done later, so the later steps are settled first, as in
-    backward induction."""
+    """How much sooner it falls at the trial's end than at its start: u of the trial on, 1 + entropy_lead u
+    times as fast. What a first step is worth hangs on what is done later, so later steps are settled first,
+    as in backward induction."""
     value_coefficient: float = 0.5
     """Of the critic's loss; without a critic there is none."""
     max_grad_norm: float = 0.5
