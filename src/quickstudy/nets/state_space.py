@@ -17,6 +17,9 @@ Differs from the papers:
 - Orvieto et al. draw λ evenly from a ring |λ| > r_min, of small arg λ for long memories. Here the steps that an
   entry of z lasts for, 1 / exp(ν), begin evenly in their logarithm, and so does the angle exp(θ): the task may
   be of ten steps or of a thousand. In a ring from 0.5 to 0.999 one or two of 64 lasted for more than 100 steps.
+- Theirs trains γ by itself from √(1 - |λ|²) on; here it stays tied to λ. B and Re C have biases.
+- gelu is its approximation by a tanh. What comes in is made `hidden_size` wide by a linear layer, what goes out
+  is normalised once more.
 """
 
 from __future__ import annotations

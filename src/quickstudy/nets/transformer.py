@@ -13,7 +13,8 @@ Differs from the paper:
 - Keys and values are kept and not the blocks' inputs, which says the same and is less work.
 - A weighted mean does not tell how much it is a mean of, and a critic needs to know how late it is: the
   stream's age, up to the window's length, is fed beside x.
-- The features are normalised once more, so that large rewards make no large actions.
+- What comes in goes through a linear layer and relu. The features are normalised once more, so that large
+  rewards make no large actions.
 """
 
 from __future__ import annotations
