@@ -74,6 +74,8 @@ class Study:
     """What else is measured of our agents; see the modules of these names."""
     published_optimal: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     """Seeds that were exactly Bayes-optimal, of how many, by method."""
+    num_different: int | None = None
+    """Tasks, where there are few: those held out are then the same again, drawn afresh. None: without end."""
 
     def cell(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)
@@ -115,7 +117,7 @@ MDPS: dict[int, tuple[tuple[float, ...], Limit]] = {
     75: ((749.9, 1417.1, 1449.2, 1427.6, 1422.6, 1293.9, 1172.9, 1428.8, 1448.0), Limit(1515.0, margin=1.6)),
     100: ((999.4, 1939.5, 1973.9, 1942.1, 1935.1, 1778.2, 1578.5, 1913.7, 1953.0), Limit(2049.8, margin=2.2)),
 }
-# Mishra et al. 2018 give MAML's share of the optimum, .563; with the process known ten episodes are worth 218.3.
+# Mishra et al. 2018 give MAML's share of the optimum, .563; that is 218.3 in ten episodes, see `tabular_mdp`.
 MAML_IN_MDPS = 0.563 * 218.3
 STEPS_OF_MAML = TrialShape(num_adapts=9, num_streams=1, num_episodes=1)
 """A gradient step after each of ten episodes."""
@@ -230,6 +232,7 @@ TABLES: dict[str, Study] = {
             references={"grid-bayes": ("grid-bayes", {})},
             also="optimality",
             published_optimal={"varibad": (4, 20), "rl2": (0, 20)},
+            num_different=21,
         ),
         Study(
             name="two-step",
@@ -252,6 +255,7 @@ TABLES: dict[str, Study] = {
             num_reference_tasks=10_000,
             references={"two-step-bayes": ("two-step-bayes", {})},
             also="signature",
+            num_different=2,
         ),
     )
 }
