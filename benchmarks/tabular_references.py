@@ -92,7 +92,8 @@ def row(agent: Any, num_episodes: int, num_tasks: int, known: np.ndarray) -> dic
 
 def published(name: str, num_episodes: int) -> float | None:
     values, _ = MDPS[num_episodes]
-    return dict(zip(MDP_ROWS, values, strict=True)).get(name)
+    rows: dict[str, float] = dict(zip(MDP_ROWS, values, strict=True))
+    return rows.get(name)
 
 
 def adjusted(total: np.ndarray, known: np.ndarray) -> dict[str, float]:
