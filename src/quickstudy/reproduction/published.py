@@ -121,7 +121,7 @@ MDPS: dict[int, tuple[tuple[float, ...], Limit]] = {
 MAML_IN_MDPS = 0.563 * 218.3
 STEPS_OF_MAML = TrialShape(num_adapts=9, num_streams=1, num_episodes=1)
 """A gradient step after each of ten episodes."""
-# The prior behind the published figures of these learners; see `references.tabular_learners`.
+# The prior that seems to be behind the published figures; see `references.tabular_learners`.
 FLAT: dict[str, Any] = {"prior_mean": 0.0, "prior_std": 100.0, "prior_moves": 1e-4}
 
 
@@ -196,8 +196,8 @@ TABLES: dict[str, Study] = {
             "moves ~ Dirichlet(1); a trial is n episodes. Published means are over 1000 processes "
             "(standard error about 0.9 for 10 episodes), RL² after up to 2.5e9 steps. The limit is "
             "what a planner with the true prior earns that plans again at every step, a lower bound "
-            "of the best possible. The published classical learners assume a mean reward of 0; ours "
-            "are measured with the true prior, the greedy one and PSRL with mean 0, too",
+            "of the best possible. Some published classical learners look as if they had assumed a mean "
+            "reward of 0 (docs/reproduce.md); ours have the true prior, the greedy one and PSRL mean 0, too",
             env="tabular-mdp",
             cells=_mdps(),
             num_test_tasks=10_000,
