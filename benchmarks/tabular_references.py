@@ -127,8 +127,8 @@ def held() -> list[dict[str, Any]]:
 def write(rows: list[dict[str, Any]], known: np.ndarray) -> Path:
     result = {
         "command": "python benchmarks/tabular_references.py --episodes N --num-tasks M: as each row has them",
-        "note": "each row with the prior in its fields; null: that of the processes. Seconds beside trainings, some "
-        "with pauses",
+        "note": "each row with the prior in its fields; null: that of the processes. Seconds beside trainings, "
+        "some with pauses",
         "task_known": {
             "num_tasks": len(known),
             "mean": float(known.mean()),
