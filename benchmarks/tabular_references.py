@@ -73,7 +73,7 @@ ROWS = [
 
 # Whether another bonus brings nearer what mean 0 does not explain; BEB with the weight of one reward, too.
 OTHERS = [
-    *(BEB(bonus=bonus, **HARDLY_ANY) for bonus in (0.5, 2.0, 4.0)),
+    *(BEB(bonus=bonus, **HARDLY_ANY) for bonus in (0.5, 1.5, 2.0, 4.0)),
     *(BEB(bonus=bonus, **ZERO) for bonus in (0.5, 1.0, 2.0, 4.0)),
     *(UCRL2(scale=scale, **HARDLY_ANY) for scale in (0.1, 0.2, 0.4)),
 ]
