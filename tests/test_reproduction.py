@@ -16,11 +16,12 @@ from quickstudy.experiment import from_record, to_record
 from quickstudy.files import read_json, write_json
 from quickstudy.reproduction import STUDIES, page, reproduce
 from quickstudy.reproduction.gathering import gathered
-from quickstudy.reproduction.measuring import reference_agents
+from quickstudy.reproduction.measuring import measured, reference_agents
 from quickstudy.reproduction.published import TABLES, Cell, Limit, Study
 from quickstudy.reproduction.recipes import RECIPES, Recipe, recipe
-from quickstudy.reproduction.rows import method_rows, trained_by, verdict
+from quickstudy.reproduction.rows import held_out_words, method_rows, trained_by, verdict
 from quickstudy.reproduction.run import chosen_cells
+from quickstudy.run import Run
 from quickstudy.types import TrialShape
 from tests.runs import assert_same_arrays, final_arrays
 from tests.test_report_browser import (
@@ -50,6 +51,7 @@ TINY = Study(
     num_reference_tasks=32,
     num_seeds=2,
     also="signature",
+    num_different=2,
 )
 SMALL = Recipe(
     agent={"hidden_size": 8},
@@ -213,7 +215,9 @@ def test_a_start_by_imitation_is_said():
     experiment["imitation"] = {"teacher": "gittins", "share": 0.9}
     assert trained_by(entry).endswith(", which imitated gittins for the first 90% of the updates")
     experiment["imitation"] = {"teacher": "gittins", "share": 1.0}
-    assert trained_by(entry).endswith(", which imitated gittins for all the updates")
+    assert trained_by(entry) == (
+        "n10, ours: rl2 with the core gru, which imitated gittins for all the updates, without reinforcement"
+    )
 
 
 def test_page(done):
@@ -239,14 +243,57 @@ def test_rows_and_verdict(done):
     assert "gap" in said
 
 
+def side(entry, mean, low=None, high=None, **changes):
+    """Of the best published row, by the verdict."""
+    entry = {**entry, "ours": {**entry["ours"], "low": low, "mean": mean, "high": high}, **changes}
+    told = re.search(r"in 1 cell: (above|level with|below) it in 1\.", verdict({"cells": [entry]}))
+    assert told
+    return told[1]
+
+
+def limit(low, high):
+    return {"limit": {"low": low, "high": high, "exact": low == high, "standard_error": 0.0}}
+
+
 @pytest.mark.parametrize(
-    ("low", "mean", "high", "side"),
-    [(2.6, 2.7, 2.8, "above"), (2.4, 2.6, 2.8, "level with"), (1, 2, 2.2, "below")],
-)
-def test_the_verdict_follows_the_interval(done, low, mean, high, side):
-    entry = dict(done[1]["cells"][0])
-    entry["ours"] = {**entry["ours"], "low": low, "mean": mean, "high": high}
-    assert f"{side} it in 1" in verdict({"cells": [entry]})
+    ("low", "mean", "high", "expected"),
+    [(2.61, 2.7, 2.8, "above"), (2.59, 2.7, 2.8, "level with"), (2.3, 2.35, 2.41, "level with"),
+     (1, 2, 2.39, "below"), (None, 2.61, None, "above"), (None, 2.5, None, "level with"),
+     (None, 2.39, None, "below")],
+)  # fmt: skip
+def test_the_verdict_follows_both_intervals(done, low, mean, high, expected):
+    # Published: 2.5 ± 0.1.
+    assert side(done[1]["cells"][0], mean, low, high, **limit(3.0, 3.0)) == expected
+
+
+def test_without_a_margin_a_published_mean_is_as_it_was_rounded(done):
+    rows = {"published": {"random": 2.0, "snail": 2.5}, "published_margins": {}, **limit(3.0, None)}
+    found = [side(done[1]["cells"][0], mean, **rows) for mean in (2.44, 2.46, 2.54, 2.56)]
+    assert found == ["below", "level with", "level with", "above"]
+
+
+def test_of_equal_rows_each_has_its_own_margin(done):
+    rows = {
+        "published": {"ucb1": 2.5, "snail": 2.5, "low": 2.4},
+        "published_margins": {"snail": 0.1, "low": 1.0},
+    }
+    found = [side(done[1]["cells"][0], mean, **rows, **limit(3.0, None)) for mean in (2.44, 2.46, 2.59, 2.61)]
+    assert found == ["below", "level with", "level with", "above"]
+
+
+def test_what_was_published_above_the_limit_counts_as_the_limit(done):
+    rows = {"published": {"rl2": 6.7, "snail": 6.6}, "published_margins": {"snail": 0.1}}
+    assert side(done[1]["cells"][0], 6.644, 6.640, 6.649, **rows, **limit(6.66, 6.66)) == "level with"
+    assert side(done[1]["cells"][0], 6.644, 6.640, 6.649, **rows, **limit(6.66, None)) == "below"
+    assert side(done[1]["cells"][0], 6.60, 6.59, 6.605, **rows, **limit(6.66, 6.66)) == "below"
+
+
+def test_of_few_tasks_held_out_means_fresh_draws(done):
+    assert held_out_words({"num_different_tasks": None}) == "held-out tasks"
+    told = {name: study.num_different for name, study in STUDIES.items() if study.num_different}
+    directions = {"maml-cheetah-direction": 2, "maml-ant-direction": 2}
+    assert told == {"varibad-grid": 21, "two-step": 2, **directions, "tiny": 2}
+    assert "64 held-out tasks, which are fresh draws of the same 2" in page(done[1])
 
 
 def test_what_is_finished_is_kept(copy):
@@ -274,6 +321,28 @@ def test_what_was_begun_is_gone_on_with(copy):
     assert update == 10
     assert_same_arrays(whole, arrays)
     assert result["cells"][0]["ours"]["num_seeds"] == 2
+
+
+def test_a_damaged_last_checkpoint_is_trained_anew(copy):
+    run = copy / "c4" / "seed1"
+    _, whole = final_arrays(run)
+    before = read_json(run / "measured.json")
+    (run / "measured.json").unlink()
+    state = run / "checkpoints" / "10" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:100])
+    # Measured it is not, neither is an older one in its place.
+    with pytest.raises(InputError, match=r"checkpoint 10 in .* is damaged"):
+        measured(Run.open(run), TINY, TINY.cell("c4"), 64, lambda text: None)
+    assert not (run / "measured.json").exists()
+    with pytest.warns(UserWarning, match="checkpoint 10 in .* is damaged .* trying the one before"):
+        _, said = again(copy)
+    assert said[0].endswith("run 1 of 2: kept")
+    assert not said[1].endswith("kept")
+    update, arrays = final_arrays(run)
+    assert update == 10
+    assert_same_arrays(whole, arrays)
+    assert read_json(run / "measured.json") == before
+    assert before["checkpoint"] == 10
 
 
 def test_an_interrupt_leaves_what_is_measured(tmp_path):
@@ -307,6 +376,8 @@ def test_another_experiment_is_refused(copy):
         ("reproduce tni", "study: unknown name 'tni'; did you mean 'tiny'?"),
         ("reproduce tiny c4", "arguments: got tiny c4; expected quickstudy reproduce STUDY"),
         ("reproduce tiny --cells c6", "cells: unknown name 'c6'; did you mean"),
+        ("reproduce tiny --cells", "cells: got none; expected names of cells, or no --cells for all of them"),
+        ("reproduce tiny --cells --seeds 1", "cells: got none; expected names of cells, or no --cells"),
         ("reproduce tiny --seeds 0", "seeds: got 0; expected between 1 and 1,000"),
         ("reproduce tiny --num-test-tasks 1", "num_test_tasks: got 1; expected between 2 and"),
         ("reproduce tiny --seed 3", "option: unknown name '--seed'; did you mean '--seeds'?"),

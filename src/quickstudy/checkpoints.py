@@ -84,6 +84,14 @@ class Checkpoints:
         except (OSError, InputError, SafetensorError) as error:
             raise DamagedError(str(error)) from error
 
+    def is_readable(self, step: int) -> bool:
+        """Whether it is there, undamaged."""
+        try:
+            self.load(step)
+        except DamagedError:
+            return False
+        return True
+
     def set_aside(self, steps: list[int], folder: Path) -> None:
         """Move damaged ones out of the way of those that will take their numbers."""
         with_disk_errors(folder.mkdir, exist_ok=True)

@@ -238,6 +238,9 @@ def _reproduce(positional: list[str], arguments: list[str]) -> None:
     study = STUDIES[name]
     defaults = ReproduceOptions(seeds=study.num_seeds, num_test_tasks=study.num_test_tasks)
     options = parse(defaults, arguments, f"quickstudy reproduce {name}")
+    if "--cells" in arguments and not options.cells:
+        # An empty list is one, for the parser; meant it was hardly, as it would train for hours.
+        raise InputError("cells: got none; expected names of cells, or no --cells for all of them")
     out = Path(options.out if options.out is not None else Path("runs") / name)
     result = reproduce(
         study,

@@ -119,7 +119,7 @@ class ReproduceOptions:
     """Set our figures beside a published table; the same command again goes on where it stopped."""
 
     cells: tuple[str, ...] = ()
-    """Of the table; none: all of them."""
+    """Of the table; without this option all of them."""
     seeds: int = 5
     """Trainings of each cell."""
     out: str | None = None

@@ -7,6 +7,10 @@
 No gradient runs through an agent, so that any will do: one that is not differentiable, or that takes many
 adaptations, whose credit is no matter either. Fitness is the undiscounted return.
 
+Own code, though evosax (0.3.2) has the same algorithm, whose step equals g on the same noise and fitness, with
+ties and without: its `tell` asks for the whole population [P, D] again, where here the noise is drawn anew from
+its key, and it needs flax, matplotlib and dotmap.
+
 Source: Salimans et al. 2017 (arXiv 1703.03864), algorithm 1 and section 2.
 Differs from the paper: members of equal fitness share their mean rank, which matters where returns are small
 whole numbers; σ and the learning rate may fall over the training; no batch normalisation.

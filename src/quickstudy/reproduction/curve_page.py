@@ -24,7 +24,7 @@ from quickstudy.reproduction.curve_rows import (
     verdict,
 )
 from quickstudy.reproduction.protocol import how_to_repeat
-from quickstudy.reproduction.rows import too_narrow
+from quickstudy.reproduction.rows import held_out_words, too_narrow
 
 SHORT = {"pretrained": "pre.", "goal-known": "known", "every-step": "every"}
 """Names that leave room in a label beside a line."""
@@ -109,8 +109,8 @@ def _summary(result: Mapping[str, Any]) -> Markup:
     few = too_narrow(entry["ours"]["num_seeds"] for entry in measured)
     tasks = f" {measured[0]['runs'][0]['num_tasks']:,}" if measured else ""
     caption = (
-        f"Mean return of an episode after so many gradient steps, in{tasks} held-out tasks; ours with a 95% "
-        f"interval, of a single seed over tasks, else over seeds{few}"
+        f"Mean return of an episode after so many gradient steps, in{tasks} {held_out_words(result)}; "
+        f"ours with a 95% interval, of a single seed over tasks, else over seeds{few}"
     )
     return table(caption, head(result), table_rows(result), texts=len(WORDS))
 

@@ -47,6 +47,7 @@ def gathered(study: AnyStudy, directory: Path, asked: Mapping[str, int], num_tas
         "source": study.source,
         "setting": study.setting,
         "kind": "curves" if is_curve else "table",
+        "num_different_tasks": study.num_different,
         "cells": _entries(study, directory, asked),
         "protocol": {
             "command": _command(study, asked, num_tasks),

@@ -37,7 +37,10 @@ Say = Callable[[str], None]
 
 
 def measured(run: Run, study: AnyStudy, cell: AnyCell, num_tasks: int, say: Say) -> dict[str, Any]:
-    """Measure the finished training of a cell in a run directory, or take what was measured before."""
+    """Measure the finished training of a cell in a run directory, or take what was measured before.
+
+    Raises `InputError` where the last checkpoint is damaged: an older one is not what the cell is about.
+    """
     path, experiment = run.directory / MEASURED, run.experiment
     header: dict[str, Any] = {
         "checkpoint": experiment.num_updates,
@@ -49,7 +52,7 @@ def measured(run: Run, study: AnyStudy, cell: AnyCell, num_tasks: int, say: Say)
     known = _known(path)
     if header.items() <= known.items():
         return known
-    trained = load(run.directory)
+    trained = load(run.directory, checkpoint=experiment.num_updates)
     trial = cell.measured if isinstance(cell, CurveCell) else experiment.trial
     lived = (experiment.learner, held_out(experiment.env), trial, trained.meta_params)
     if isinstance(cell, CurveCell):

@@ -16,6 +16,7 @@ from quickstudy.reproduction.rows import (
     METHODS,
     SUMMARY,
     TRAININGS,
+    held_out_words,
     method_rows,
     optimality_words,
     share_words,
@@ -44,7 +45,7 @@ def page(result: Mapping[str, Any]) -> str:
         section("Cell by cell", element("div", *map(cell_figure, cells), class_="pair ragged")),
         *(_optimality(entry) for entry in cells if "optimality" in entry),
         *(_signatures(entry) for entry in cells if "signatures" in entry),
-        section("Every row", *map(_cell, cells)),
+        section("Every row", *(_cell(result, entry) for entry in cells)),
         how_to_repeat(result),
     )
 
@@ -98,12 +99,13 @@ def _signatures(entry: Mapping[str, Any]) -> Markup | None:
     )
 
 
-def _cell(entry: Mapping[str, Any]) -> Markup:
+def _cell(result: Mapping[str, Any], entry: Mapping[str, Any]) -> Markup:
     references = entry["references"]["num_tasks"]
     tasks = entry["runs"][0]["num_tasks"]
     others = "" if references in (None, tasks) else f", the classical learners in {references:,}"
     caption = (
-        f"Mean return of a trial, with 95% intervals: ours over seeds, in {tasks:,} held-out tasks each{others}"
+        f"Mean return of a trial, with 95% intervals: ours over seeds, each in {tasks:,} "
+        f"{held_out_words(result)}{others}"
     )
     return folded(
         f"{entry['cell']}: {entry['setting']}",

@@ -65,6 +65,8 @@ class CurveStudy:
     cells: tuple[CurveCell, ...]
     num_test_tasks: int
     num_seeds: int = 3
+    num_different: int | None = None
+    """Tasks, where there are few: those held out are then the same again, drawn afresh. None: without end."""
 
     def cell(self, name: str) -> CurveCell:
         return next(cell for cell in self.cells if cell.name == name)
@@ -154,6 +156,7 @@ CURVE_STUDIES: tuple[CurveStudy, ...] = (
             known=442.7,
         ),
         num_test_tasks=40,
+        num_different=2,
     ),
     CurveStudy(
         name="maml-cheetah-velocity",
@@ -188,5 +191,6 @@ CURVE_STUDIES: tuple[CurveStudy, ...] = (
             known=524.8,
         ),
         num_test_tasks=40,
+        num_different=2,
     ),
 )

@@ -78,11 +78,13 @@ def trained_by(entry: Mapping[str, Any]) -> str:
     experiment = entry["experiment"]
     agent, outer, imitation = experiment["agent"], experiment["outer"], experiment["imitation"]
     core = f" with the core {agent['core']}" if "core" in agent else ""
-    first = ""
-    if imitation["teacher"] is not None:
-        share = f"the first {imitation['share']:.0%} of" if imitation["share"] < 1 else "all"
-        first = f", which imitated {imitation['teacher']} for {share} the updates"
-    return f"{entry['cell']}, ours: {agent['type']}{core}, by {outer['type']}{first}"
+    how = f", by {outer['type']}"
+    if imitation["teacher"] is not None and imitation["share"] < 1:
+        how += f", which imitated {imitation['teacher']} for the first {imitation['share']:.0%} of the updates"
+    elif imitation["teacher"] is not None:
+        # The outer loop never had an update.
+        how = f", which imitated {imitation['teacher']} for all the updates, without reinforcement"
+    return f"{entry['cell']}, ours: {agent['type']}{core}{how}"
 
 
 def summary_row(entry: Mapping[str, Any]) -> list[str]:
@@ -160,13 +162,33 @@ def _against_published(cells: list[dict[str, Any]]) -> str:
 
 
 def _side(entry: Mapping[str, Any]) -> str | None:
-    """Of the best published row, on which ours is; level where the interval over seeds holds it."""
-    best, ours = best_published(entry), entry["ours"]
+    """Of the best published row, on which ours is; level where our interval over seeds meets its own."""
+    best, ours = _best_interval(entry), entry["ours"]
     if best is None:
         return None
-    if ours["low"] is not None and ours["low"] <= best[1] <= ours["high"]:
+    low, high = (ours["mean"], ours["mean"]) if ours["low"] is None else (ours["low"], ours["high"])
+    if low <= best[1] and best[0] <= high:
         return "level"
-    return "above" if ours["mean"] >= best[1] else "below"
+    return "above" if low > best[1] else "below"
+
+
+def _best_interval(entry: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Between which the best published mean is: by its ± where one was published, else as it was rounded.
+
+    What is above the highest that is possible counts as that. Of equals the best is meant, each with its own ±.
+    """
+    best = best_published(entry)
+    if best is None:
+        return None
+    highest = entry["limit"]["high"]
+    mean = best[1] if highest is None else min(best[1], highest)
+    rounded = 0.5 * 10.0**-PUBLISHED_PLACES
+    margins = [
+        max(entry["published_margins"].get(name, 0.0), rounded)
+        for name, value in entry["published"].items()
+        if value == best[1]
+    ]
+    return mean - min(margins), mean + max(margins)
 
 
 def _against_limit(cells: list[dict[str, Any]]) -> str:
@@ -185,6 +207,12 @@ def optimality_words(optimality: Mapping[str, Any]) -> str:
         f"Acting greedily, {optimality['count']} of our {seeds_words(optimality['of'])} "
         f"{'is' if optimality['count'] == 1 else 'are'} exactly Bayes-optimal (published: {others})."
     )
+
+
+def held_out_words(result: Mapping[str, Any]) -> str:
+    """`held-out tasks`, and of few different ones what that means."""
+    different = result["num_different_tasks"]
+    return f"held-out tasks{f', which are fresh draws of the same {different}' if different else ''}"
 
 
 def share_words(told: Mapping[str, Any]) -> str:

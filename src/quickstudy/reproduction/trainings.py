@@ -1,7 +1,7 @@
 """The trainings of a reproduction: which there are, whether the directory fits them, one after another.
 
-finished      its last checkpoint and its evaluation are there: kept
-begun         gone on with from its newest checkpoint
+finished      its last checkpoint, undamaged, and its evaluation are there: kept
+begun         gone on with from its newest readable checkpoint
 else          trained
 """
 
@@ -46,7 +46,7 @@ class Training:
     def is_finished(self) -> bool:
         if not (is_file(self.directory / EXPERIMENT) and is_file(self.directory / EVALUATION)):
             return False
-        return Run.open(self.directory).checkpoints.latest() == self.experiment.num_updates
+        return Run.open(self.directory).checkpoints.is_readable(self.experiment.num_updates)
 
 
 def trainings_of(
