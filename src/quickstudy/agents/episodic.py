@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from quickstudy.errors import require, wrong
-from quickstudy.nets import episodic_memory
+from quickstudy.nets import clock, episodic_memory
+from quickstudy.nets.clock import Clock
 from quickstudy.nets.heads import LinearHeads
 from quickstudy.nets.layers import Linear
 from quickstudy.nets.retrieval import Entries, RetrievalName, read, read_size
@@ -50,6 +51,14 @@ class EpisodicParams(eqx.Module):
     hidden: Linear
     heads: LinearHeads
     capacity: int = eqx.field(static=True)
+    trial_steps: int = eqx.field(static=True)
+    """T, of which the time left in the trial is a share."""
+    episode_steps: int = eqx.field(static=True)
+
+
+class Memory(NamedTuple):
+    record: episodic_memory.Record
+    clock: Clock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +79,21 @@ class Episodic:
     """Entries that every task begins with, written by the outer loop."""
     discount: float = 0.99
     """Of the returns that are remembered."""
+    reset: Literal["trial", "episode"] = "trial"
+    """When what is remembered of this task is forgotten; 'episode' is the ablation that cannot learn from one
+    episode to the next: a return is known when its episode ends, so that nothing of this task is ever found."""
+    feed_action: bool = True
+    """Feed the previous action."""
+    feed_reward: bool = True
+    """Feed the previous reward."""
+    feed_first: bool = True
+    """Feed whether an episode begins."""
+    feed_trial_time: bool = False
+    """Feed the share of the trial that is left."""
+    feed_episode_time: bool = False
+    """Feed the share of the episode that is left."""
+    squash: bool = False
+    """Keep actions within their bounds by a tanh; else the family clips them."""
 
     def __post_init__(self) -> None:
         require(
@@ -84,20 +108,25 @@ class Episodic:
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> EpisodicParams:
         k_image, k_embed, k_key, k_learned, k_hidden, k_policy, k_value = jax.random.split(key, 7)
-        encoder = TimeStepEncoder(env, k_image)
+        encoder = TimeStepEncoder(
+            env, k_image, action=self.feed_action, reward=self.feed_reward, first=self.feed_first
+        )
         action_size, space = encoder.action.size, env.action_space
         if self.retrieval == "prototypes" and Actions(space).num_values is None:
             raise wrong("action_space", space, "Discrete or MultiDiscrete, for a prototype of each action")
-        size = self.hidden_size + read_size(self.retrieval, action_size)
+        in_size = encoder.size + self.feed_trial_time + self.feed_episode_time
+        trial_steps, size = trial.num_steps(env), self.hidden_size + read_size(self.retrieval, action_size)
         return EpisodicParams(
             encoder=encoder,
-            embed=Linear(encoder.size, self.hidden_size, k_embed),
+            embed=Linear(in_size, self.hidden_size, k_embed),
             to_key=Linear(encoder.observation.size, self.key_size, k_key),
             log_strength=math.log(FIRST_STRENGTH) * jnp.ones(()) if self.retrieval == "attention" else None,
             learned=self._first_learned(action_size, k_learned) if self.num_learned else None,
             hidden=Linear(size, self.hidden_size, k_hidden),
-            heads=LinearHeads(self.hidden_size, space, k_policy, k_value),
-            capacity=min(self.capacity, trial.num_steps(env) * trial.num_streams * (trial.num_adapts + 1)),
+            heads=LinearHeads(self.hidden_size, space, k_policy, k_value, squash=self.squash),
+            capacity=min(self.capacity, trial_steps * trial.num_streams * (trial.num_adapts + 1)),
+            trial_steps=trial_steps,
+            episode_steps=env.max_steps,
         )
 
     def init_task(self, meta_params: EpisodicParams, key: Key) -> Entries:
@@ -107,34 +136,27 @@ class Episodic:
         actions = jnp.zeros((size, meta_params.encoder.action.size), dtype)
         return Entries(keys, actions, jnp.zeros(size, dtype), jnp.zeros(size, bool))
 
-    def init_memory(self, meta_params: EpisodicParams, task_params: Entries) -> episodic_memory.Record:
-        return episodic_memory.begin(task_params)
+    def init_memory(self, meta_params: EpisodicParams, task_params: Entries) -> Memory:
+        return Memory(episodic_memory.begin(task_params), clock.begin())
 
     def step(
-        self,
-        meta_params: EpisodicParams,
-        task_params: Entries,
-        memory: episodic_memory.Record,
-        timestep: TimeStep,
-        key: Key,
-    ) -> tuple[Output, episodic_memory.Record]:
-        action = meta_params.encoder.action(timestep.action)
-        memory = episodic_memory.told(memory, action, timestep.reward, timestep.first, self.discount)
-        x, query = self._embedded(meta_params, timestep)
-        return self._output(meta_params, x, query, memory.entries), episodic_memory.appended(memory, query)
+        self, meta_params: EpisodicParams, task_params: Entries, memory: Memory, timestep: TimeStep, key: Key
+    ) -> tuple[Output, Memory]:
+        now, action = memory.clock.at(timestep.first), meta_params.encoder.action(timestep.action)
+        told = (action, timestep.reward, timestep.first, self.discount)
+        record = episodic_memory.told(memory.record, *told, empty=self.reset == "episode")
+        x, query = self._embedded(meta_params, timestep, now)
+        output = self._output(meta_params, x, query, record.entries)
+        return output, Memory(episodic_memory.appended(record, query), now.later())
 
     def unroll(
-        self,
-        meta_params: EpisodicParams,
-        task_params: Entries,
-        memory: episodic_memory.Record,
-        timesteps: TimeStep,
+        self, meta_params: EpisodicParams, task_params: Entries, memory: Memory, timesteps: TimeStep
     ) -> Output:
-        xs, queries = jax.vmap(lambda step: self._embedded(meta_params, step))(timesteps)
+        times = memory.clock.through(timesteps.first)
+        xs, queries = jax.vmap(lambda step, time: self._embedded(meta_params, step, time))(timesteps, times)
         actions = jax.vmap(meta_params.encoder.action)(timesteps.action)
-        entries, known = episodic_memory.sequence(
-            memory, queries, actions, timesteps.reward, timesteps.first, self.discount
-        )
+        told = (actions, timesteps.reward, timesteps.first, self.discount)
+        entries, known = episodic_memory.sequence(memory.record, queries, *told, empty=self.reset == "episode")
 
         def at(x: Array, query: Array, known: Array) -> Output:
             return self._output(meta_params, x, query, entries._replace(known=known))
@@ -157,10 +179,19 @@ class Episodic:
         )
         return episodic_memory.latest(task_params, phase, meta_params.capacity)
 
-    def _embedded(self, meta_params: EpisodicParams, timestep: TimeStep) -> tuple[Array, Array]:
+    def _embedded(self, meta_params: EpisodicParams, timestep: TimeStep, time: Clock) -> tuple[Array, Array]:
         """-> (features of all that is seen [hidden], the observation as a key [D])"""
-        observed = meta_params.encoder.observation(timestep.observation)
-        fed = meta_params.encoder.beside(observed, timestep)
+        encoder, first = meta_params.encoder, timestep.first
+        observed = encoder.observation(timestep.observation)
+        if self.reset == "episode":
+            # Nor is the last step of the episode before fed.
+            action, reward = (
+                jnp.where(first, jnp.zeros_like(x), x) for x in (timestep.action, timestep.reward)
+            )
+            timestep = timestep._replace(action=action, reward=reward)
+        trial_steps = meta_params.trial_steps if self.feed_trial_time else None
+        episode_steps = meta_params.episode_steps if self.feed_episode_time else None
+        fed = clock.with_left(encoder.beside(observed, timestep), time, trial_steps, episode_steps)
         return jnp.tanh(meta_params.embed(fed)), meta_params.to_key(observed)
 
     def _output(self, meta_params: EpisodicParams, x: Array, query: Array, entries: Entries) -> Output:
@@ -169,7 +200,8 @@ class Episodic:
             learned = Entries(*meta_params.learned, jnp.ones(self.num_learned, bool))
             entries = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), learned, entries)
         strength = None if meta_params.log_strength is None else jnp.exp(meta_params.log_strength)
-        found = read(self.retrieval, query, entries, capacity, strength, self.num_neighbours)
+        values = meta_params.encoder.action.num_values
+        found = read(self.retrieval, query, entries, capacity, strength, self.num_neighbours, values)
         features = jnp.tanh(meta_params.hidden(jnp.concatenate([x, found])))
         return Output(*meta_params.heads(features, query), {})
 

@@ -33,15 +33,18 @@ def begin(entries: Entries) -> Record:
     return Record(entries, jnp.zeros_like(entries.known), jnp.zeros_like(entries.returns))
 
 
-def told(record: Record, action: Array, reward: Array, first: Array, discount: float) -> Record:
-    """What came of the step before: its action [A], its reward, and whether its episode is over."""
+def told(record: Record, action: Array, reward: Array, first: Array, discount: float, *, empty: bool) -> Record:
+    """What came of the step before: its action [A], its reward, and whether its episode is over.
+
+    With `empty` an episode that begins finds nothing, not even what has just become known.
+    """
     entries, is_open = record.entries, record.open
     newest = jnp.where(is_open[-1], action, entries.actions[-1])
     entries = Entries(
         entries.keys,
         entries.actions.at[-1].set(newest),
         entries.returns + record.weights * is_open * reward,
-        entries.known | (is_open & first),
+        entries.known & ~first if empty else entries.known | (is_open & first),
     )
     return Record(entries, is_open & ~first, record.weights * discount)
 
@@ -54,9 +57,11 @@ def appended(record: Record, key: Array) -> Record:
 
 
 def sequence(
-    record: Record, keys: Array, actions: Array, rewards: Array, first: Array, discount: float
+    record: Record, keys: Array, actions: Array, rewards: Array, first: Array, discount: float, *, empty: bool
 ) -> tuple[Entries, Array]:
     """Keys [T, D], and what each time step tells of the step before it: actions [T, A], rewards and first [T].
+
+    `empty` is that of `told`.
 
     -> (entries [C+T] with their whole returns, which of them each step finds, bool [T, C+T])
     """
@@ -75,6 +80,8 @@ def sequence(
     opened = jnp.concatenate([jnp.zeros_like(past.known, episode.dtype), episode])
     is_open = jnp.concatenate([record.open, jnp.ones_like(first)])
     kept = jnp.arange(num_steps)[:, None] <= jnp.arange(len(opened))
+    if empty:
+        return entries, entries.known & (episode == 0)[:, None] & kept
     return entries, (entries.known | (is_open & (opened < episode[:, None]))) & kept
 
 
