@@ -75,7 +75,7 @@ def test_prototypes_know_the_numbers_of_an_action():
         jnp.zeros((2, 2)), jnp.array([[1, 0, 0, 1, 0], [0, 1, 0, 1, 0]], float), jnp.ones(2), jnp.ones(2, bool)
     )
     listening = eqx.tree_at(lambda params: params.hidden, meta_params, hidden)
-    agent._output(listening, jnp.zeros(4), jnp.zeros(2), entries)
+    agent._output(listening, jnp.zeros(4), jnp.zeros(2), entries, None)
     np.testing.assert_allclose(read_by_agent[0][4:9], [0.5, 0.5, 0, 1, 0])
 
 

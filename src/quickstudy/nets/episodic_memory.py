@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from quickstudy.nets.retrieval import Entries
 from quickstudy.types import Array
+
+Kept = TypeVar("Kept", bound=Any)
 
 
 class Record(NamedTuple):
@@ -86,15 +88,18 @@ def sequence(
 
 
 def of_phase(keys: Array, actions: Array, rewards: Array, ends: Array, mask: Array, discount: float) -> Entries:
-    """The steps of S streams, [S, T] each, as entries [T × S] in order of time; known where one ended."""
+    """The steps of S streams, [S, T] each, as entries [T × S] in order of time; known where one ended.
+
+    Keys and actions may have any shape.
+    """
     returns = jax.vmap(lambda r, e: discounted(r, e, discount))(rewards, ends)
     ended = jax.lax.cummax(ends.astype(jnp.int32), axis=1, reverse=True) > 0
     entries = Entries(keys, actions, returns, mask & ended)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), entries)
 
 
-def latest(earlier: Entries, later: Entries, capacity: int) -> Entries:
-    """The last of both that are known, as many as there is room for."""
+def latest(earlier: Kept, later: Kept, capacity: int) -> Kept:
+    """The last of both that are known, as many as there is room for; of any tuple of arrays with a `known`."""
     both = jax.tree.map(lambda old, new: jnp.concatenate([old, new]), earlier, later)
     # The sort is stable: what is known comes last, in its order.
     kept = jnp.argsort(both.known)[-capacity:]
