@@ -45,15 +45,10 @@ class Experience(NamedTuple):
     def including(self, phases: Transition, discount: float, key: Key) -> Experience:
         """With some of the steps of phases [N, K+1, S, T] whose episodes ended, in place of the oldest."""
         size = len(self.known)
-        kept = (
-            phases.timestep.observation,
-            phases.action,
-            phases.reward,
-            phases.terminated | phases.truncated,
-            phases.mask,
-        )
-        streams = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), kept)
-        lived = Experience(*episodic_memory.of_phase(*streams, discount))
+        ends = phases.terminated | phases.truncated
+        kept = (phases.timestep.observation, phases.action, phases.reward, ends, phases.mask)
+        seen, done, rewards, ends, mask = (x.reshape(-1, *x.shape[3:]) for x in kept)
+        lived = Experience(*episodic_memory.of_phase(seen, done, rewards, ends, mask, discount))
         chance = jnp.where(lived.known, jax.random.uniform(key, lived.known.shape), -1.0)
         drawn = jax.lax.top_k(chance, min(max(1, size // UPDATES_KEPT), len(chance)))[1]
         return episodic_memory.latest(self, jax.tree.map(lambda x: x[drawn], lived), size)
