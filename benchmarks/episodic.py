@@ -1,10 +1,11 @@
-"""What steps of other tasks do for `episodic`: held-out return along the training, with a store and without.
+"""What `episodic` reaches on bandits by each retrieval, and what steps of other tasks do for it.
 
-    python benchmarks/shared_experience.py [--seeds 3] [--only FAMILY]
+    python benchmarks/episodic.py bandit [--seeds 3]
+    python benchmarks/episodic.py shared [--seeds 3] [--only FAMILY]
 
-In each family the agent trains by `--agent.num-shared` 0 and 256, by the same settings, seeds and environment
-steps. Now and then it is measured on held-out tasks: the mean return of a trial, over seeds with an interval.
-The difference is taken seed by seed.
+Part `bandit` trains by the preset. Part `shared` trains in each family by `--agent.num-shared` 0 and 256, with
+the same settings, seeds and environment steps; the difference is taken seed by seed. What is measured along a
+training is the mean return of a trial in held-out tasks, over seeds with an interval.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from quickstudy.types import TrialShape
 from quickstudy.updates import init_state, run_updates
 
 NUM_SHARED = 256
-NUM_TEST_TASKS = 1000
+NUM_TEST_TASKS = {"bandit": 100_000, "shared": 1000}
 POINTS = 4
 """Measurements along a training."""
 FIRST_SEED = 10
@@ -67,16 +68,29 @@ def experiment(family: str, num_shared: int, seed: int) -> Experiment:
     )
 
 
-def trained(experiment: Experiment) -> dict[str, Any]:
+def trained(experiment: Experiment, num_test_tasks: int, points: int) -> dict[str, Any]:
     state, returns, seconds = init_state(experiment), [], 0.0
-    for point in range(1, POINTS + 1):
+    for point in range(1, points + 1):
         began = time.perf_counter()
-        state, _ = run_updates(experiment, state, experiment.num_updates * point // POINTS)
+        state, _ = run_updates(experiment, state, experiment.num_updates * point // points)
         meta_params = jax.block_until_ready(state.outer.meta_params)
         seconds += time.perf_counter() - began
-        test = (experiment.learner, experiment.env, experiment.trial, meta_params, NUM_TEST_TASKS)
+        test = (experiment.learner, experiment.env, experiment.trial, meta_params, num_test_tasks)
         returns.append(float(measure(*test, keys.branch(experiment.seed, keys.TEST)).total.mean()))
     return {"seed": experiment.seed, "returns": [round(x, 3) for x in returns], "seconds": round(seconds, 1)}
+
+
+def on_bandits(retrieval: str, seeds: range) -> dict[str, Any]:
+    own = preset("episodic", "bandit")
+    own = dataclasses.replace(own, agent=dataclasses.replace(own.agent, retrieval=retrieval))
+    runs = [trained(dataclasses.replace(own, seed=seed), NUM_TEST_TASKS["bandit"], 1) for seed in seeds]
+    print(retrieval, runs, flush=True)
+    earned = over_seeds(np.array([run["returns"] for run in runs]))
+    return {
+        "retrieval": retrieval,
+        "earned": {name: values[0] for name, values in earned.items()},
+        "runs": runs,
+    }
 
 
 def over_seeds(rows: np.ndarray) -> dict[str, list[float]]:
@@ -85,11 +99,11 @@ def over_seeds(rows: np.ndarray) -> dict[str, list[float]]:
     return {name: np.round(getattr(interval, name), 3).tolist() for name in ("mean", "low", "high")}
 
 
-def compared(family: str, num_seeds: int) -> dict[str, Any]:
+def compared(family: str, seeds: range) -> dict[str, Any]:
     runs: dict[int, list[dict[str, Any]]] = {0: [], NUM_SHARED: []}
-    for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
+    for seed in seeds:
         for num_shared, done in runs.items():
-            done.append(trained(experiment(family, num_shared, seed)))
+            done.append(trained(experiment(family, num_shared, seed), NUM_TEST_TASKS["shared"], POINTS))
             print(family, num_shared, done[-1], flush=True)
     without, shared = (np.array([run["returns"] for run in done]) for done in runs.values())
     first = experiment(family, 0, FIRST_SEED)
@@ -106,15 +120,23 @@ def compared(family: str, num_seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=NUM_TEST_TASKS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=FAMILIES, help="one family; nothing is written")
     options = parser.parse_args()
     use_compilation_cache()
+    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     if options.only:
-        print(compared(options.only, options.seeds))
+        print(compared(options.only, seeds))
         return
-    rows = [compared(family, options.seeds) for family in FAMILIES]
-    save("shared_experience", {"test_tasks": NUM_TEST_TASKS, "interval": "95%, over seeds", "families": rows})
+    if options.part == "bandit":
+        rows = [on_bandits(retrieval, seeds) for retrieval in ("attention", "nearest", "prototypes")]
+    else:
+        rows = [compared(family, seeds) for family in FAMILIES]
+    num_test_tasks = NUM_TEST_TASKS[options.part]
+    save(
+        f"episodic_{options.part}", {"test_tasks": num_test_tasks, "interval": "95%, over seeds", "rows": rows}
+    )
 
 
 if __name__ == "__main__":
