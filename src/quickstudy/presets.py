@@ -65,10 +65,10 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "learning_rate": 2e-2,
             "discount": 1.0,
             "gae_lambda": 0.3,
-            "entropy_coefficient": 0.05,
+            "entropy_coefficient": 0.02,
             "final_entropy_coefficient": 0.0,
         },
-        fields={"num_tasks": 1024, "num_updates": 600, "num_test_tasks": 10_000},
+        fields={"num_tasks": 1024, "num_updates": 500, "num_test_tasks": 10_000},
     ),
     ("rl2", "tabular-mdp"): Preset(
         outer="ppo",
