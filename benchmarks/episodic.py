@@ -3,9 +3,10 @@
     python benchmarks/episodic.py bandit [--seeds 3]
     python benchmarks/episodic.py shared [--seeds 3] [--only FAMILY]
 
-Part `bandit` trains by the preset. Part `shared` trains in each family by `--agent.num-shared` 0 and 256, with
-the same settings, seeds and environment steps; the difference is taken seed by seed. What is measured along a
-training is the mean return of a trial in held-out tasks, over seeds with an interval.
+Part `bandit` trains by the preset. Part `shared` trains in each family without a store, with
+`--agent.num-learned 256` in its place and with `--agent.num-shared 256`, by the same settings, seeds and
+environment steps; differences are taken seed by seed. What is measured along a training is the mean return of a
+trial in held-out tasks, over seeds with an interval.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from quickstudy.registry import resolve
 from quickstudy.types import TrialShape
 from quickstudy.updates import init_state, run_updates
 
-NUM_SHARED = 256
+AGENTS = {"none": {}, "learned": {"num_learned": 256}, "shared": {"num_shared": 256}}
+"""Without a store; with as many entries that the outer loop writes; with steps of other tasks."""
 NUM_TEST_TASKS = {"bandit": 100_000, "shared": 1000}
 POINTS = 4
 """Measurements along a training."""
 FIRST_SEED = 10
 OUTER = {"learning_rate": 3e-3, "discount": 0.99, "normalise_values": True}
+"""Of all families; tuned for nothing."""
 FAMILIES: dict[str, dict[str, Any]] = {
     "semi-circle": {
         "env": {"max_steps": 20},
@@ -56,12 +59,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def experiment(family: str, num_shared: int, seed: int) -> Experiment:
+def experiment(family: str, agent: str, seed: int) -> Experiment:
     case = FAMILIES[family]
     own = preset("episodic", family)
     return dataclasses.replace(
         own,
-        agent=dataclasses.replace(own.agent, num_shared=num_shared, **case.get("agent", {})),
+        agent=dataclasses.replace(own.agent, **AGENTS[agent], **case.get("agent", {})),
         env=build(resolve("env", family), case.get("env", {}), "env"),
         outer=dataclasses.replace(own.outer, **OUTER, **case.get("outer", {})),
         trial=case["trial"],
@@ -102,21 +105,21 @@ def over_seeds(rows: np.ndarray) -> dict[str, list[float]]:
 
 
 def compared(family: str, seeds: range) -> dict[str, Any]:
-    runs: dict[int, list[dict[str, Any]]] = {0: [], NUM_SHARED: []}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in AGENTS}
     for seed in seeds:
-        for num_shared, done in runs.items():
-            done.append(trained(experiment(family, num_shared, seed), NUM_TEST_TASKS["shared"], POINTS))
-            print(family, num_shared, done[-1], flush=True)
-    without, shared = (np.array([run["returns"] for run in done]) for done in runs.values())
-    first = experiment(family, 0, FIRST_SEED)
+        for name, done in runs.items():
+            done.append(trained(experiment(family, name, seed), NUM_TEST_TASKS["shared"], POINTS))
+            print(family, name, done[-1], flush=True)
+    returns = {name: np.array([run["returns"] for run in done]) for name, done in runs.items()}
+    first = experiment(family, "none", seeds[0])
     return {
         "env": family,
         "updates": [first.num_updates * point // POINTS for point in range(1, POINTS + 1)],
         "environment_steps_of_an_update": first.steps_per_update[0],
-        "without": over_seeds(without),
-        f"with_{NUM_SHARED}": over_seeds(shared),
-        "difference": over_seeds(shared - without),
-        "runs": {str(num_shared): done for num_shared, done in runs.items()},
+        "returns": {name: over_seeds(values) for name, values in returns.items()},
+        "shared_minus_none": over_seeds(returns["shared"] - returns["none"]),
+        "shared_minus_learned": over_seeds(returns["shared"] - returns["learned"]),
+        "runs": runs,
     }
 
 
