@@ -88,8 +88,8 @@ class Episodic:
     num_learned: int = 0
     """Entries that every task begins with, written by the outer loop."""
     num_shared: int = 0
-    """Steps of other tasks that every task begins with; what the training lives fills them (see `sharing`). None by
-    default: they help on the half circle and slow cartpole down (`benchmarks/results/episodic_shared.json`)."""
+    """Steps of other tasks that every task begins with; the training fills them with what it lives (`sharing`).
+    None by default: they help on the half circle and slow cartpole down, see `benchmarks/episodic.py`."""
     discount: float = 0.99
     """Of the returns that are remembered."""
     reset: Literal["trial", "episode"] = "trial"
