@@ -124,6 +124,11 @@ class DiscretisedActions:
         )
         return self.agent.adapt(meta_params.agent, task_params, seen, key)
 
+    def recall(self, meta_params: DiscretisedParams, task_params: PyTree, experience: Any) -> PyTree:
+        """See `sharing`: what was done in other tasks is a choice among the values, too."""
+        chosen = meta_params.bins.index(experience.actions)
+        return self.agent.recall(meta_params.agent, task_params, experience._replace(actions=chosen))
+
 
 def _seen(bins: Bins, timestep: TimeStep) -> TimeStep:
     return timestep._replace(action=bins.index(timestep.action))

@@ -16,6 +16,7 @@ from quickstudy.errors import InputError, require, unknown, wrong
 from quickstudy.imitation import Imitating, Imitation
 from quickstudy.normalisation import NormalisedObservations, Normalising
 from quickstudy.registry import Kind, name_of, resolve
+from quickstudy.sharing import SharedExperience, Sharing
 from quickstudy.types import MOST, TrialShape
 
 # What experiment.json holds beside the experiment.
@@ -111,7 +112,11 @@ class Experiment:
         agent = self.agent
         if self.action_bins is not None:
             agent = DiscretisedActions(agent, self.action_bins)
-        return NormalisedObservations(agent) if self.normalise_observations else agent
+        if self.normalise_observations:
+            agent = NormalisedObservations(agent)
+        if self._shares:
+            agent = SharedExperience(agent, self.agent.num_shared, self.agent.discount)
+        return agent
 
     @property
     def loop(self) -> Any:
@@ -119,7 +124,14 @@ class Experiment:
         outer = self.outer
         if self.imitation.teacher is not None:
             outer = Imitating(outer, self.imitation, self.env)
-        return Normalising(outer) if self.normalise_observations else outer
+        if self.normalise_observations:
+            outer = Normalising(outer)
+        # Outermost, as around the agent: what is shared is as the world has it.
+        return Sharing(outer) if self._shares else outer
+
+    @property
+    def _shares(self) -> bool:
+        return getattr(self.agent, "num_shared", 0) > 0
 
     @property
     def steps_per_update(self) -> tuple[int, ...]:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from quickstudy.bound import Bound, for_members
 from quickstudy.errors import wrong
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, Trials, TrialShape, View
 
@@ -106,21 +106,10 @@ class NormalisedObservations:
         )
         return self.agent.adapt(meta_params.agent, task_params, seen, key)
 
-
-class _WithStatistics:
-    """The agent as an outer loop may improve it: its own meta-parameters, under given statistics."""
-
-    def __init__(self, agent: NormalisedObservations, statistics: Statistics):
-        self._statistics, self.agent = statistics, agent.agent
-        for name in ("init_task", "init_memory", "step", "adapt", "unroll"):
-            if hasattr(agent, name):
-                setattr(self, name, self._given(getattr(agent, name)))
-
-    def _given(self, method: Any) -> Any:
-        def given(meta_params: PyTree, *rest: Any) -> Any:
-            return method(NormalisedParams(meta_params, self._statistics), *rest)
-
-        return given
+    def recall(self, meta_params: NormalisedParams, task_params: PyTree, experience: Any) -> PyTree:
+        """See `sharing`: what was seen in other tasks is seen as the observations of this one are."""
+        seen = meta_params.statistics.normalise(experience.observations)
+        return self.agent.recall(meta_params.agent, task_params, experience._replace(observations=seen))
 
 
 class NormalisingState(NamedTuple):
@@ -140,13 +129,13 @@ class Normalising:
 
     def init(self, agent: NormalisedObservations, meta_params: NormalisedParams, key: Key) -> NormalisingState:
         statistics = meta_params.statistics
-        inner = _WithStatistics(agent, statistics)
+        inner = _bound(agent, statistics)
         return NormalisingState(self.outer.init(inner, meta_params.agent, key), statistics)
 
     def update(
         self, agent: NormalisedObservations, state: NormalisingState, trials: Trials, progress: Array, key: Key
     ) -> tuple[NormalisingState, dict[str, Array]]:
-        inner = _WithStatistics(agent, state.statistics)
+        inner = _bound(agent, state.statistics)
         outer, metrics = self.outer.update(inner, state.outer, trials, progress, key)
         seen, mask = trials.phases.timestep.observation, trials.phases.mask
         flat = seen.reshape(-1, *seen.shape[mask.ndim :])
@@ -157,12 +146,14 @@ class Normalising:
         propose = self.outer.propose
 
         def proposed(agent: NormalisedObservations, state: NormalisingState) -> NormalisedParams:
-            members = propose(_WithStatistics(agent, state.statistics), state.outer)
-            num_members = jax.tree.leaves(members)[0].shape[0]
-            statistics = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_members, *x.shape)), state.statistics)
-            return NormalisedParams(members, statistics)
+            members = propose(_bound(agent, state.statistics), state.outer)
+            return NormalisedParams(members, for_members(state.statistics, members))
 
         return proposed
+
+
+def _bound(agent: NormalisedObservations, statistics: Statistics) -> Bound:
+    return Bound(agent, lambda meta_params: NormalisedParams(meta_params, statistics))
 
 
 def _seen(statistics: Statistics, timestep: TimeStep) -> TimeStep:

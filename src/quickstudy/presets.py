@@ -57,6 +57,19 @@ PRESETS: dict[tuple[str, str], Preset] = {
         },
         fields={"num_tasks": 512, "num_updates": 300, "num_test_tasks": 10_000},
     ),
+    ("episodic", "bandit"): Preset(
+        outer="ppo",
+        summary="Bernoulli bandits of ten pulls, above the classical learners, in a minute, by each retrieval",
+        outer_fields={
+            # What is found of few steps is small, and the layers that read it are slow to learn from it.
+            "learning_rate": 2e-2,
+            "discount": 1.0,
+            "gae_lambda": 0.3,
+            "entropy_coefficient": 0.02,
+            "final_entropy_coefficient": 0.0,
+        },
+        fields={"num_tasks": 1024, "num_updates": 500, "num_test_tasks": 10_000},
+    ),
     ("rl2", "tabular-mdp"): Preset(
         outer="ppo",
         summary="ten episodes; a memory of fast weights, which imitates the re-planning planner at first",

@@ -182,7 +182,9 @@ class Agent(Protocol):
 
     Optional: `unroll(meta_params, task_params, memory, timesteps [T]) -> Output [T]`, the parallel
     form of `step` for agents that use no key in `step`; `meta_learned = False` for an agent that no
-    outer loop can improve (a classical learner).
+    outer loop can improve (a classical learner);
+    `num_shared`, `discount` and `recall(meta_params, task_params, experience) -> task_params`, for an agent
+    that begins a task with steps of others: see `sharing`.
     """
 
     def init(self, env: Any, trial: TrialShape, key: Key) -> PyTree:

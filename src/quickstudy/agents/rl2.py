@@ -21,17 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from quickstudy.errors import require
-from quickstudy.nets import cores, resets
+from quickstudy.nets import clock, cores, resets
+from quickstudy.nets.clock import Clock
 from quickstudy.nets.heads import HeadName, HyperHeads, LinearHeads
 from quickstudy.nets.spaces import TimeStepEncoder
 from quickstudy.types import Array, Key, Output, PyTree, TimeStep, Transition, TrialShape
-
-
-class Clock(NamedTuple):
-    """Steps before the one that comes, int32."""
-
-    in_trial: Array
-    in_episode: Array
 
 
 class Memory(NamedTuple):
@@ -136,15 +130,14 @@ class RL2:
         return ()
 
     def init_memory(self, meta_params: RL2Params, task_params: PyTree) -> Memory:
-        zero = jnp.zeros((), jnp.int32)
         previous = jnp.zeros(meta_params.encoder.observation.size) if self.feed_previous else None
-        return Memory(meta_params.core.init_state(), Clock(zero, zero), previous)
+        return Memory(meta_params.core.init_state(), clock.begin(), previous)
 
     def step(
         self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timestep: TimeStep, key: Key
     ) -> tuple[Output, Memory]:
-        in_trial, in_episode = memory.clock.in_trial, jnp.where(timestep.first, 0, memory.clock.in_episode)
-        observed, x = self._inputs(meta_params, timestep, Clock(in_trial, in_episode))
+        now = memory.clock.at(timestep.first)
+        observed, x = self._inputs(meta_params, timestep, now)
         if memory.previous is not None:
             x = jnp.append(x, self._kept(timestep.first, memory.previous))
         state = memory.core
@@ -153,16 +146,14 @@ class RL2:
         features, state = meta_params.core.step(x, state)
         output = Output(*meta_params.heads(features, observed), {})
         previous = None if memory.previous is None else observed
-        return output, Memory(state, Clock(in_trial + 1, in_episode + 1), previous)
+        return output, Memory(state, now.later(), previous)
 
     def unroll(
         self, meta_params: RL2Params, task_params: PyTree, memory: Memory, timesteps: TimeStep
     ) -> Output:
         first = timesteps.first
-        in_trial = resets.ages(memory.clock.in_trial, None, len(first))
-        in_episode = resets.ages(memory.clock.in_episode, first, len(first))
-        clock = Clock(in_trial, in_episode)
-        observed, xs = jax.vmap(lambda step, clock: self._inputs(meta_params, step, clock))(timesteps, clock)
+        times = memory.clock.through(first)
+        observed, xs = jax.vmap(lambda step, time: self._inputs(meta_params, step, time))(timesteps, times)
         if memory.previous is not None:
             before = jnp.concatenate([memory.previous[None], observed[:-1]])
             before = jax.vmap(self._kept)(first, before)
@@ -177,15 +168,11 @@ class RL2:
         """What is fed of the step before, which may be of another episode."""
         return jnp.where(first, jnp.zeros_like(before), before) if self.reset == "episode" else before
 
-    def _inputs(self, meta_params: RL2Params, timestep: TimeStep, clock: Clock) -> tuple[Array, Array]:
+    def _inputs(self, meta_params: RL2Params, timestep: TimeStep, time: Clock) -> tuple[Array, Array]:
         """-> (the observation encoded [O], all that is fed to the memory [in])"""
         observed = meta_params.encoder.observation(timestep.observation)
         action, reward = (self._kept(timestep.first, x) for x in (timestep.action, timestep.reward))
         fed = meta_params.encoder.beside(observed, timestep._replace(action=action, reward=reward))
-        left = []
-        if self.feed_trial_time:
-            left.append(1 - clock.in_trial / meta_params.trial_steps)
-        if self.feed_episode_time:
-            left.append(1 - clock.in_episode / meta_params.episode_steps)
-        # A trial longer than that of the training has nothing left, not less.
-        return observed, jnp.append(fed, jnp.maximum(jnp.stack(left), 0.0)) if left else fed
+        trial_steps = meta_params.trial_steps if self.feed_trial_time else None
+        episode_steps = meta_params.episode_steps if self.feed_episode_time else None
+        return observed, clock.with_left(fed, time, trial_steps, episode_steps)

@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from quickstudy.nets.retrieval import Entries
 from quickstudy.types import Array
+
+Kept = TypeVar("Kept", bound=Any)
 
 
 class Record(NamedTuple):
@@ -33,15 +35,18 @@ def begin(entries: Entries) -> Record:
     return Record(entries, jnp.zeros_like(entries.known), jnp.zeros_like(entries.returns))
 
 
-def told(record: Record, action: Array, reward: Array, first: Array, discount: float) -> Record:
-    """What came of the step before: its action [A], its reward, and whether its episode is over."""
+def told(record: Record, action: Array, reward: Array, first: Array, discount: float, *, empty: bool) -> Record:
+    """What came of the step before: its action [A], its reward, and whether its episode is over.
+
+    With `empty` an episode that begins finds nothing, not even what has just become known.
+    """
     entries, is_open = record.entries, record.open
     newest = jnp.where(is_open[-1], action, entries.actions[-1])
     entries = Entries(
         entries.keys,
         entries.actions.at[-1].set(newest),
         entries.returns + record.weights * is_open * reward,
-        entries.known | (is_open & first),
+        entries.known & ~first if empty else entries.known | (is_open & first),
     )
     return Record(entries, is_open & ~first, record.weights * discount)
 
@@ -54,9 +59,11 @@ def appended(record: Record, key: Array) -> Record:
 
 
 def sequence(
-    record: Record, keys: Array, actions: Array, rewards: Array, first: Array, discount: float
+    record: Record, keys: Array, actions: Array, rewards: Array, first: Array, discount: float, *, empty: bool
 ) -> tuple[Entries, Array]:
     """Keys [T, D], and what each time step tells of the step before it: actions [T, A], rewards and first [T].
+
+    `empty` is that of `told`.
 
     -> (entries [C+T] with their whole returns, which of them each step finds, bool [T, C+T])
     """
@@ -75,19 +82,24 @@ def sequence(
     opened = jnp.concatenate([jnp.zeros_like(past.known, episode.dtype), episode])
     is_open = jnp.concatenate([record.open, jnp.ones_like(first)])
     kept = jnp.arange(num_steps)[:, None] <= jnp.arange(len(opened))
+    if empty:
+        return entries, entries.known & (episode == 0)[:, None] & kept
     return entries, (entries.known | (is_open & (opened < episode[:, None]))) & kept
 
 
 def of_phase(keys: Array, actions: Array, rewards: Array, ends: Array, mask: Array, discount: float) -> Entries:
-    """The steps of S streams, [S, T] each, as entries [T × S] in order of time; known where one ended."""
+    """The steps of S streams, [S, T] each, as entries [T × S] in order of time; known where one ended.
+
+    Keys and actions may have any shape.
+    """
     returns = jax.vmap(lambda r, e: discounted(r, e, discount))(rewards, ends)
     ended = jax.lax.cummax(ends.astype(jnp.int32), axis=1, reverse=True) > 0
     entries = Entries(keys, actions, returns, mask & ended)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), entries)
 
 
-def latest(earlier: Entries, later: Entries, capacity: int) -> Entries:
-    """The last of both that are known, as many as there is room for."""
+def latest(earlier: Kept, later: Kept, capacity: int) -> Kept:
+    """The last of both that are known, as many as there is room for; of any tuple of arrays with a `known`."""
     both = jax.tree.map(lambda old, new: jnp.concatenate([old, new]), earlier, later)
     # The sort is stable: what is known comes last, in its order.
     kept = jnp.argsort(both.known)[-capacity:]

@@ -4,6 +4,7 @@
     nearest:     w_i ∝ 1 / (|q - k_i|² + δ), over the n nearest    read  Σ w_i [a_i, a_i R_i, R_i]
     prototypes:  c_a, R_a = means of key and return where a was taken;
                  p_a = softmax_a(-|q - c_a|²)                      read  [p_a, R_a, share of a] of each a
+                 of an action of many numbers, a softmax over the values of each
 
 Each also reads how full the memory is. Actions are vectors, one-hot where they are discrete.
 
@@ -15,6 +16,7 @@ strength β is learned, where Vinyals et al. have 1.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, NamedTuple
 
 import jax
@@ -52,14 +54,16 @@ def read(
     capacity: int,
     strength: Array | None,
     num_nearest: int,
+    num_values: tuple[int, ...] | None = None,
 ) -> Array:
     """query [D] -> [read_size], zeros from an empty memory; `strength` is β, of attention alone.
 
-    Of the entries, at most `capacity` are known.
+    Of the entries, at most `capacity` are known. `num_values`, of each number of an action, tells prototypes
+    which values are rivals; None takes all of an action for one number.
     """
     full = entries.known.sum(dtype=entries.returns.dtype)[None] / capacity
     if retrieval == "prototypes":
-        return jnp.concatenate([_prototypes(query, entries, capacity), full])
+        return jnp.concatenate([_prototypes(query, entries, capacity, num_values), full])
     if retrieval == "nearest":
         weights = _nearest(query, entries, num_nearest)
     else:
@@ -72,20 +76,22 @@ def read(
 def _nearest(query: Array, entries: Entries, num_nearest: int) -> Array:
     """Weights [C], 0 for all but the nearest."""
     distance = ((entries.keys - query) ** 2).sum(-1)
-    near = jnp.where(entries.known, 1 / (distance + KERNEL_WIDTH), 0.0)
+    # A softmax of logarithms: the weights sum to 1 however far the nearest are.
+    near = jnp.where(entries.known, -jnp.log(distance + KERNEL_WIDTH), -jnp.inf)
     # The newest of those that are equally near: the order is turned, for the first of equals is taken.
     chosen = len(near) - 1 - jax.lax.top_k(near[::-1], min(num_nearest, len(near)))[1]
-    near = jnp.zeros_like(near).at[chosen].set(near[chosen])
-    return near / jnp.maximum(near.sum(), KERNEL_WIDTH)
+    return _shares(near, entries.known & jnp.zeros_like(entries.known).at[chosen].set(True))
 
 
-def _prototypes(query: Array, entries: Entries, capacity: int) -> Array:
+def _prototypes(query: Array, entries: Entries, capacity: int, num_values: tuple[int, ...] | None) -> Array:
     taken = jnp.where(entries.known[:, None], entries.actions, 0.0)
     counts = taken.sum(0)
     per_entry = taken / jnp.maximum(counts, 1.0)
     centres, returns = per_entry.T @ entries.keys, per_entry.T @ entries.returns
-    shares = _shares(-((centres - query) ** 2).sum(-1), counts > 0)
-    return jnp.concatenate([shares, returns, counts / capacity])
+    # A softmax for each number of an action: its values are rivals of each other, not of another number's.
+    logits, ends = -((centres - query) ** 2).sum(-1), list(itertools.accumulate(num_values or ()))[:-1]
+    each = zip(jnp.split(logits, ends), jnp.split(counts > 0, ends), strict=True)
+    return jnp.concatenate([*(_shares(some, present) for some, present in each), returns, counts / capacity])
 
 
 def _shares(logits: Array, present: Array) -> Array:
