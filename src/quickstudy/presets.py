@@ -113,10 +113,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
             "discount": 1.0,
             # The best first route is known by what the second episode earns, once that one is settled.
             "gae_lambda": 0.97,
-            # In units of the reward: with normalised advantages it is worth less and less as these become
-            # smaller, and the first route is settled before what follows from it.
-            "normalise_advantages": False,
-            "entropy_coefficient": 0.3,
+            "entropy_coefficient": 0.25,
             "final_entropy_coefficient": 0.0,
             "entropy_lead": 3.0,
             "normalise_values": True,
