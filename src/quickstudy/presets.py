@@ -106,6 +106,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("rl2", "grid-navigation"): Preset(
         outer="ppo",
         summary="four episodes, as in VariBAD, near the exact optimum in two minutes",
+        agent_fields={"hidden_size": 128},
         outer_fields={
             "learning_rate": 3e-3,
             # Not to 0: when the entropy is worth nothing any more, the policy has yet to become sure.
