@@ -73,7 +73,11 @@ def test_prototypes_know_the_numbers_of_an_action():
     agent, env = dataclasses.replace(SMALL, retrieval="prototypes"), MultiDiscreteProbe()
     meta_params = agent.init(env, TRIAL, jax.random.key(0))
     read_by_agent = []
-    hidden = lambda x: read_by_agent.append(x) or jnp.zeros(4)  # noqa: E731
+
+    def hidden(x):
+        read_by_agent.append(x)
+        return jnp.zeros(4)
+
     entries = Entries(
         jnp.zeros((2, 2)), jnp.array([[1, 0, 0, 1, 0], [0, 1, 0, 1, 0]], float), jnp.ones(2), jnp.ones(2, bool)
     )
